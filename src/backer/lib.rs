@@ -1,0 +1,1 @@
+//! `backer`: see ../../../shared/design.md section 2.

@@ -1,0 +1,17 @@
+//! `base`: what every other room stands on and nothing about networking.
+//!
+//! * [`clock`]: the only reader of time. Time is an argument everywhere else; a virtual clock makes
+//!   whole-switch runs repeatable.
+//! * [`sync`]: the one door for atomics and locks.
+//! * [`log`]: rate limits for log lines (the lines themselves go through `tracing`, whose `target`
+//!   is the Open vSwitch module name, e.g. `target: "ofproto_dpif_xlate"`).
+//! * [`cpu`]: cores, pinning, NUMA nodes.
+//! * [`hash`]: the seeded flow hash.
+//! * [`rng`]: a small seeded generator for simulations and fault injection.
+
+pub mod clock;
+pub mod cpu;
+pub mod hash;
+pub mod log;
+pub mod rng;
+pub mod sync;

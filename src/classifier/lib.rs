@@ -1,0 +1,1 @@
+//! `classifier`: see ../../../shared/design.md section 2.

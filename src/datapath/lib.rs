@@ -1,0 +1,1 @@
+//! `datapath`: see ../../../shared/design.md section 2.

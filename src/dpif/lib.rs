@@ -1,0 +1,1 @@
+//! `dpif`: see ../../../shared/design.md section 2.

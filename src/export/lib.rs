@@ -1,0 +1,1 @@
+//! `export`: see ../../../shared/design.md section 2.

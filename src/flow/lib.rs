@@ -1,0 +1,17 @@
+//! `flow`: what the switch knows about a packet, and how to say it.
+//!
+//! * [`key`]: [`Flow`], every matchable fact as an array of 64-byte lines, and [`Mask`].
+//! * [`field`]: the field table of OpenFlow 1.5 and the Nicira extensions.
+//! * extraction from bytes, packet composition from a flow, the OpenFlow match with its text form, and
+//!   the datapath text form live beside them.
+//!
+//! This room knows no priorities, tables or actions.
+
+pub mod field;
+pub mod key;
+pub mod port;
+
+pub use field::{FieldId, FieldValue, Subfield};
+pub use key::{FLOW_LINES, Flow, Mask, NshKey, TunnelKey, Vlan};
+pub use packet::OdpPort;
+pub use port::OfPort;

@@ -1,0 +1,1 @@
+//! `l2`: see ../../../shared/design.md section 2.

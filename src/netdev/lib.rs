@@ -1,0 +1,1 @@
+//! `netdev`: see ../../../shared/design.md section 2.

@@ -1,0 +1,15 @@
+//! `odp`: the datapath's language. Types and their text form; no behaviour.
+//!
+//! Both towers speak it: `xlate` writes [`Action`]s, the `datapath` runs them, `udpif` compares them.
+//! The text forms are those of `ovs-dpctl`, byte for byte: they are interfaces.
+
+pub mod action;
+pub mod drops;
+pub mod ufid;
+pub mod userspace;
+
+pub use action::{Action, Actions, CtAction, HashAlg, NatAction, NatRange, SetKey, TunnelPush};
+pub use drops::DropReason;
+pub use flow::OdpPort;
+pub use ufid::{FlowStats, Ufid};
+pub use userspace::{SlowReason, Userspace, UserspaceCookie};

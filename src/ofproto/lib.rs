@@ -1,0 +1,1 @@
+//! `ofproto`: see ../../../shared/design.md section 2.

@@ -1,0 +1,1 @@
+//! `openflow`: see ../../../shared/design.md section 2.

@@ -1,0 +1,1 @@
+//! `ovsdb`: see ../../../shared/design.md section 2.

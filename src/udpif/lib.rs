@@ -1,0 +1,1 @@
+//! `udpif`: see ../../../shared/design.md section 2.

@@ -1,0 +1,1 @@
+//! `xlate`: see ../../../shared/design.md section 2.
