@@ -41,7 +41,10 @@ impl Nanos {
     /// This time plus `d`.
     #[must_use]
     pub fn plus(self, d: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -114,7 +117,9 @@ impl Clock {
         if self.is_stopped() {
             self.0.frozen_ns.fetch_add(ns, Ordering::Relaxed);
         } else {
-            self.0.skew_ns.fetch_add(i64::try_from(ns).unwrap_or(i64::MAX), Ordering::Relaxed);
+            self.0
+                .skew_ns
+                .fetch_add(i64::try_from(ns).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
     }
 
@@ -122,7 +127,9 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one door to wall-clock time")]
     pub fn wall() -> Duration {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default()
     }
 }
 
@@ -133,7 +140,9 @@ pub fn monotonic_ns() -> u64 {
     static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     let origin = *ORIGIN.get_or_init(std::time::Instant::now);
     // One hour is added so that "now minus an idle time" never underflows early in a process.
-    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(3_600_000_000_000)
+    u64::try_from(origin.elapsed().as_nanos())
+        .unwrap_or(u64::MAX)
+        .saturating_add(3_600_000_000_000)
 }
 
 /// Sleeps the calling thread for `d` of real time. Only for back-off against the kernel.

@@ -13,14 +13,20 @@ pub struct CoreId(pub u32);
 pub fn online() -> Vec<CoreId> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     let cores = parse_list(&text);
-    if cores.is_empty() { vec![CoreId(0)] } else { cores }
+    if cores.is_empty() {
+        vec![CoreId(0)]
+    } else {
+        cores
+    }
 }
 
 /// The NUMA node of a core; 0 when the machine does not say.
 #[must_use]
 pub fn numa_node(core: CoreId) -> u32 {
     let dir = format!("/sys/devices/system/cpu/cpu{}", core.0);
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
     entries
         .flatten()
         .find_map(|e| e.file_name().to_str()?.strip_prefix("node")?.parse().ok())
@@ -43,7 +49,10 @@ pub fn parse_list(text: &str) -> Vec<CoreId> {
 /// Parses a hexadecimal core mask such as `0x6` (`pmd-cpu-mask`); `None` when it is not one.
 #[must_use]
 pub fn parse_mask(text: &str) -> Option<Vec<CoreId>> {
-    let digits = text.trim().trim_start_matches("0x").trim_start_matches("0X");
+    let digits = text
+        .trim()
+        .trim_start_matches("0x")
+        .trim_start_matches("0X");
     if digits.is_empty() || digits.len() > 512 {
         return None;
     }
@@ -51,7 +60,11 @@ pub fn parse_mask(text: &str) -> Option<Vec<CoreId>> {
     for (i, c) in digits.chars().rev().enumerate() {
         let nibble = c.to_digit(16)?;
         let first = u32::try_from(i).ok()? * 4;
-        cores.extend((0..4).filter(|b| nibble >> b & 1 == 1).map(|b| CoreId(first + b)));
+        cores.extend(
+            (0..4)
+                .filter(|b| nibble >> b & 1 == 1)
+                .map(|b| CoreId(first + b)),
+        );
     }
     Some(cores)
 }
@@ -70,7 +83,11 @@ pub fn pin_current(core: CoreId) -> std::io::Result<()> {
     unsafe { libc::CPU_SET(core.0 as usize, &mut set) };
     // SAFETY: `set` is a live cpu_set_t and its true size is passed.
     let rc = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
-    if rc == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]

@@ -80,7 +80,11 @@ impl RateLimit {
         s.tokens_milli -= 1000;
         let dropped = std::mem::take(&mut s.dropped);
         let ago = |t: u64| now_ns.saturating_sub(t) / 1_000_000_000;
-        Verdict::Print { dropped, first_s: ago(s.first_drop_ns), last_s: ago(s.last_drop_ns) }
+        Verdict::Print {
+            dropped,
+            first_s: ago(s.first_drop_ns),
+            last_s: ago(s.last_drop_ns),
+        }
     }
 }
 
@@ -117,11 +121,21 @@ mod tests {
     fn a_burst_passes_then_lines_are_counted() {
         let limit = RateLimit::new(60, 2);
         let t = 3_600_000_000_000;
-        assert!(matches!(limit.check_at(t), Verdict::Print { dropped: 0, .. }));
+        assert!(matches!(
+            limit.check_at(t),
+            Verdict::Print { dropped: 0, .. }
+        ));
         assert!(matches!(limit.check_at(t), Verdict::Print { .. }));
         assert_eq!(limit.check_at(t), Verdict::Drop);
         assert_eq!(limit.check_at(t + 10), Verdict::Drop);
         let later = limit.check_at(t + 2_000_000_000);
-        assert_eq!(later, Verdict::Print { dropped: 2, first_s: 2, last_s: 1 });
+        assert_eq!(
+            later,
+            Verdict::Print {
+                dropped: 2,
+                first_s: 2,
+                last_s: 1
+            }
+        );
     }
 }

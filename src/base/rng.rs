@@ -19,7 +19,10 @@ impl Rng {
     }
     /// A number below `bound` (0 when `bound` is 0).
     pub fn below(&mut self, bound: u64) -> u64 {
-        #[expect(clippy::cast_possible_truncation, reason = "the high half of the product is below bound")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the high half of the product is below bound"
+        )]
         {
             ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
         }

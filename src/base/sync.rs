@@ -45,7 +45,9 @@ pub fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body)
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
 }
 
 /// A change sequence: moves on every change, can be waited for.
@@ -60,7 +62,11 @@ impl Seq {
     /// A sequence that stands at 1.
     #[must_use]
     pub fn new() -> Self {
-        Self { value: AtomicU64::new(1), lock: Mutex::new(()), moved: Condvar::new() }
+        Self {
+            value: AtomicU64::new(1),
+            lock: Mutex::new(()),
+            moved: Condvar::new(),
+        }
     }
     /// The current value.
     #[must_use]
@@ -77,7 +83,10 @@ impl Seq {
     pub fn wait(&self, seen: u64, timeout: std::time::Duration) -> u64 {
         let guard = lock(&self.lock);
         if self.read() == seen {
-            drop(self.moved.wait_timeout_while(guard, timeout, |()| self.read() == seen));
+            drop(
+                self.moved
+                    .wait_timeout_while(guard, timeout, |()| self.read() == seen),
+            );
         }
         self.read()
     }
@@ -96,7 +105,10 @@ impl Counter {
     /// Adds when only one thread writes this counter: a load and a store, no bus lock.
     #[inline]
     pub fn add_local(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
     /// Adds when several threads write this counter.
     #[inline]

@@ -1,1 +1,22 @@
-//! `dpif`: see ../../../shared/design.md section 2.
+//! `dpif`: the datapath *interface*. A provider forwards packets by flows; whoever installs the flows
+//! talks to it only through [`Dpif`].
+//!
+//! Life of a miss: the provider parks the packet, raises an [`Upcall`] with its key and a [`ParkToken`];
+//! a handler translates the key and answers with one batch of operations to the same packet thread:
+//! [`Op::FlowPut`] (optional) and [`Op::Resume`], which runs the parked packets, in order, through the
+//! given actions. Packets that pass later hit the flow. So nothing is reordered, and a burst costs one
+//! translation. Packets run by `Resume` are *not* counted in the flow's statistics but reported back, so
+//! that whoever sent the operation credits them.
+//!
+//! Threads: every method may be called from any control thread; none blocks a packet thread.
+
+pub mod error;
+pub mod types;
+
+pub use error::DpifError;
+pub use odp::{FlowStats, OdpPort, Ufid};
+pub use types::{
+    DpStats, Dpif, DpifPort, Execute, Features, FlowDel, FlowDump, FlowDumpThread, FlowGet,
+    FlowInfo, FlowPut, FlowSelect, Op, ParkToken, PmdId, PortChange, PortSpec, Provider, PutFlags,
+    Resume, Upcall, UpcallKind,
+};

@@ -28,8 +28,20 @@ pub const FLOW_LINES: usize = 11;
 pub const TUN_OPTS_MAX: usize = 256;
 
 /// One 802.1Q or 802.1ad tag. `tci` has [`Vlan::CFI`] set when the tag is present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable,
-         KnownLayout, Unaligned)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
 #[repr(C)]
 pub struct Vlan {
     /// EtherType of the tag (0x8100, 0x88a8), 0 when absent.
@@ -63,8 +75,20 @@ impl Vlan {
 }
 
 /// Network service header, RFC 8300, as far as it can be matched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable,
-         KnownLayout, Unaligned)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
 #[repr(C)]
 pub struct NshKey {
     /// Version and flag bits (3 bits used: O and reserved).
@@ -82,8 +106,9 @@ pub struct NshKey {
 }
 
 /// Tunnel metadata of a packet that came out of (or will enter) a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-         Unaligned)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
 #[repr(C)]
 pub struct TunnelKey {
     /// Outer IPv4 destination; zero when the tunnel runs over IPv6.
@@ -318,6 +343,22 @@ impl Flow {
     }
 }
 
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow")
+            .field("lines", &self.lines())
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mask")
+            .field("lines", &self.lines())
+            .finish()
+    }
+}
+
 impl Default for Flow {
     fn default() -> Self {
         Self::zero()
@@ -376,7 +417,10 @@ impl Mask {
     /// True when every bit of `other` is also in `self`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.lines().iter().zip(other.lines()).all(|(a, b)| a.iter().zip(b).all(|(a, b)| b & !a == 0))
+        self.lines()
+            .iter()
+            .zip(other.lines())
+            .all(|(a, b)| a.iter().zip(b).all(|(a, b)| b & !a == 0))
     }
 }
 

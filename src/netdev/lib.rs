@@ -1,1 +1,18 @@
-//! `netdev`: see ../../../shared/design.md section 2.
+//! `netdev`: port classes and their queues. Knows packets, knows no flow.
+//!
+//! A [`Provider`] is a class (`afxdp`, `tap`, `dummy`, ...); a [`Device`] is one opened port, shared by
+//! reference; a [`RxQueue`] and a [`TxQueue`] are owned by exactly one packet thread each and are where
+//! packets go in and out, a batch at a time.
+//!
+//! Life of a port: `Registry::open(name, class)` -> `set_config` -> `reconfigure` (applies what needs a
+//! stop) -> `rx_open`/`tx_open` per queue, moved into packet threads -> queues dropped -> last reference
+//! dropped: flags and other changed device state are restored.
+
+pub mod device;
+pub mod error;
+
+pub use device::{
+    Config, Device, DeviceFlags, Duplex, LinkFeatures, Provider, QosDetails, QosType, QueueStats,
+    RxQueue, Stats, TunnelConfig, TxQueue, TxReport,
+};
+pub use error::NetdevError;

@@ -20,29 +20,59 @@ pub enum Action {
     /// Overwrite whole headers' fields.
     Set(SetKey),
     /// Overwrite the bits of `mask` (same variant as `key`).
-    SetMasked { key: SetKey, mask: SetKey },
-    PushVlan { tpid: u16, tci: u16 },
+    SetMasked {
+        key: SetKey,
+        mask: SetKey,
+    },
+    PushVlan {
+        tpid: u16,
+        tci: u16,
+    },
     PopVlan,
-    PushMpls { ethertype: u16, lse: u32 },
-    PopMpls { ethertype: u16 },
+    PushMpls {
+        ethertype: u16,
+        lse: u32,
+    },
+    PopMpls {
+        ethertype: u16,
+    },
     /// Like PushMpls, but says whether the label goes before the L3 or the L2 header.
-    AddMpls { ethertype: u16, lse: u32, l3: bool },
-    PushEth { src: EthAddr, dst: EthAddr },
+    AddMpls {
+        ethertype: u16,
+        lse: u32,
+        l3: bool,
+    },
+    PushEth {
+        src: EthAddr,
+        dst: EthAddr,
+    },
     PopEth,
     PushNsh(Box<NshPush>),
     PopNsh,
     /// Run `actions` on a copy with probability `probability` / 2^32.
-    Sample { probability: u32, actions: Actions },
+    Sample {
+        probability: u32,
+        actions: Actions,
+    },
     /// Run `actions` on a copy; later actions see the packet as it was.
     Clone(Actions),
     Recirc(u32),
-    Hash { alg: HashAlg, basis: u32 },
+    Hash {
+        alg: HashAlg,
+        basis: u32,
+    },
     /// Cut the next output to `max_len` bytes.
-    Trunc { max_len: u32 },
+    Trunc {
+        max_len: u32,
+    },
     Ct(Box<CtAction>),
     CtClear,
     Meter(u32),
-    CheckPktLen { pkt_len: u16, greater: Actions, less_equal: Actions },
+    CheckPktLen {
+        pkt_len: u16,
+        greater: Actions,
+        less_equal: Actions,
+    },
     TunnelPush(Box<TunnelPush>),
     TunnelPop(OdpPort),
     /// Output through a bond chosen by hash.
@@ -58,18 +88,66 @@ pub enum SetKey {
     Priority(u32),
     SkbMark(u32),
     Tunnel(Box<TunnelKey>),
-    Ethernet { src: EthAddr, dst: EthAddr },
-    Ipv4 { src: Ipv4, dst: Ipv4, proto: u8, tos: u8, ttl: u8, frag: u8 },
-    Ipv6 { src: Ipv6, dst: Ipv6, label: u32, proto: u8, tclass: u8, hlimit: u8, frag: u8 },
-    Tcp { src: u16, dst: u16 },
-    Udp { src: u16, dst: u16 },
-    Sctp { src: u16, dst: u16 },
-    Icmp { type_: u8, code: u8 },
-    Icmpv6 { type_: u8, code: u8 },
-    Arp { sip: Ipv4, tip: Ipv4, op: u16, sha: EthAddr, tha: EthAddr },
-    Nd { target: Ipv6, sll: EthAddr, tll: EthAddr },
-    NdExtensions { reserved: u32, options_type: u8 },
-    Mpls { lse: u32 },
+    Ethernet {
+        src: EthAddr,
+        dst: EthAddr,
+    },
+    Ipv4 {
+        src: Ipv4,
+        dst: Ipv4,
+        proto: u8,
+        tos: u8,
+        ttl: u8,
+        frag: u8,
+    },
+    Ipv6 {
+        src: Ipv6,
+        dst: Ipv6,
+        label: u32,
+        proto: u8,
+        tclass: u8,
+        hlimit: u8,
+        frag: u8,
+    },
+    Tcp {
+        src: u16,
+        dst: u16,
+    },
+    Udp {
+        src: u16,
+        dst: u16,
+    },
+    Sctp {
+        src: u16,
+        dst: u16,
+    },
+    Icmp {
+        type_: u8,
+        code: u8,
+    },
+    Icmpv6 {
+        type_: u8,
+        code: u8,
+    },
+    Arp {
+        sip: Ipv4,
+        tip: Ipv4,
+        op: u16,
+        sha: EthAddr,
+        tha: EthAddr,
+    },
+    Nd {
+        target: Ipv6,
+        sll: EthAddr,
+        tll: EthAddr,
+    },
+    NdExtensions {
+        reserved: u32,
+        options_type: u8,
+    },
+    Mpls {
+        lse: u32,
+    },
     Nsh(NshKey),
 }
 

@@ -19,16 +19,42 @@ pub struct Userspace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are named as in Open vSwitch")]
 pub enum UserspaceCookie {
-    SFlow { bridge: u128, in_port: OfPort, vlan_tci: u16, output: u32 },
-    SlowPath { bridge: u128, in_port: OfPort, reason: SlowReason },
-    FlowSample {
-        bridge: u128, in_port: OfPort, probability: u16, collector_set_id: u32,
-        obs_domain_id: u32, obs_point_id: u32, output: OdpPort, direction: u8,
+    SFlow {
+        bridge: u128,
+        in_port: OfPort,
+        vlan_tci: u16,
+        output: u32,
     },
-    Ipfix { bridge: u128, in_port: OfPort, output: OdpPort },
+    SlowPath {
+        bridge: u128,
+        in_port: OfPort,
+        reason: SlowReason,
+    },
+    FlowSample {
+        bridge: u128,
+        in_port: OfPort,
+        probability: u16,
+        collector_set_id: u32,
+        obs_domain_id: u32,
+        obs_point_id: u32,
+        output: OdpPort,
+        direction: u8,
+    },
+    Ipfix {
+        bridge: u128,
+        in_port: OfPort,
+        output: OdpPort,
+    },
     Controller {
-        bridge: u128, in_port: OfPort, dont_send: bool, continuation: bool, reason: u8,
-        recirc_id: u32, rule_cookie: u64, controller_id: u16, max_len: u16,
+        bridge: u128,
+        in_port: OfPort,
+        dont_send: bool,
+        continuation: bool,
+        reason: u8,
+        recirc_id: u32,
+        rule_cookie: u64,
+        controller_id: u16,
+        max_len: u16,
     },
 }
 

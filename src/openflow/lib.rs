@@ -1,1 +1,13 @@
-//! `openflow`: see ../../../shared/design.md section 2.
+//! `openflow`: OpenFlow 1.0 to 1.5 with the Nicira extensions, as values, bytes and text. No sockets, no
+//! tables, no threads.
+//!
+//! * [`action`]: actions and instructions in one list ([`Act`]), version independent.
+//! * text forms of `ovs-ofctl`, both ways; the binary codecs of each version.
+
+pub mod action;
+
+pub use action::{
+    Act, Acts, BundleAct, CtAct, EncapHeader, LearnAct, LearnDst, LearnSpec, LearnSrc,
+    MultipathAct, NatAct, Port,
+};
+pub use flow::{FieldId, FieldValue, OfPort, Subfield};

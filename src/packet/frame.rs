@@ -158,7 +158,10 @@ impl Frame {
     pub fn data(&self) -> &[u8] {
         // SAFETY: from_parts' contract: start + len <= capacity, and this frame owns the buffer.
         unsafe {
-            std::slice::from_raw_parts(self.base.as_ptr().add(self.start as usize), self.len as usize)
+            std::slice::from_raw_parts(
+                self.base.as_ptr().add(self.start as usize),
+                self.len as usize,
+            )
         }
     }
 

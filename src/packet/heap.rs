@@ -25,7 +25,9 @@ struct Buffer {
 
 impl Buffer {
     fn new(bytes: usize) -> Self {
-        Self { lines: (0..bytes.div_ceil(64)).map(|_| Line([0; 64])).collect() }
+        Self {
+            lines: (0..bytes.div_ceil(64)).map(|_| Line([0; 64])).collect(),
+        }
     }
 }
 
@@ -63,7 +65,10 @@ impl HeapPool {
     /// An empty pool.
     #[must_use]
     pub fn create() -> PoolOwner<Self> {
-        PoolOwner::new(Self { free: ArrayQueue::new(KEEP), out: AtomicUsize::new(0) })
+        PoolOwner::new(Self {
+            free: ArrayQueue::new(KEEP),
+            out: AtomicUsize::new(0),
+        })
     }
 
     /// The process-wide pool.
@@ -86,7 +91,9 @@ impl PoolOwner<HeapPool> {
     pub fn alloc_with(&self, headroom: usize, len: usize) -> Frame {
         let need = headroom + len;
         let mut buffer = if need <= BUFFER_BYTES {
-            self.free.pop().unwrap_or_else(|| Box::new(Buffer::new(BUFFER_BYTES)))
+            self.free
+                .pop()
+                .unwrap_or_else(|| Box::new(Buffer::new(BUFFER_BYTES)))
         } else {
             Box::new(Buffer::new(need + 64))
         };

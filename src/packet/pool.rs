@@ -65,7 +65,9 @@ impl<P: FramePool> PoolOwner<P> {
     /// Takes ownership of a pool.
     #[must_use]
     pub fn new(pool: P) -> Self {
-        Self { pool: NonNull::from(Box::leak(Box::new(pool))) }
+        Self {
+            pool: NonNull::from(Box::leak(Box::new(pool))),
+        }
     }
     /// The pointer to put into frames. The pool must count such frames in `outstanding`.
     #[must_use]

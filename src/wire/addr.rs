@@ -63,7 +63,11 @@ impl Ipv4 {
 impl fmt::Display for EthAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let b = self.0;
-        write!(f, "{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", b[0], b[1], b[2], b[3], b[4], b[5])
+        write!(
+            f,
+            "{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}",
+            b[0], b[1], b[2], b[3], b[4], b[5]
+        )
     }
 }
 impl fmt::Debug for EthAddr {
@@ -98,21 +102,32 @@ impl std::str::FromStr for EthAddr {
         let mut out = [0; 6];
         let mut parts = s.split(':');
         for byte in &mut out {
-            let part = parts.next().filter(|p| (1..=2).contains(&p.len())).ok_or(())?;
+            let part = parts
+                .next()
+                .filter(|p| (1..=2).contains(&p.len()))
+                .ok_or(())?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| ())?;
         }
-        if parts.next().is_some() { Err(()) } else { Ok(Self(out)) }
+        if parts.next().is_some() {
+            Err(())
+        } else {
+            Ok(Self(out))
+        }
     }
 }
 impl std::str::FromStr for Ipv4 {
     type Err = ();
     fn from_str(s: &str) -> Result<Self, ()> {
-        s.parse::<std::net::Ipv4Addr>().map(|a| Self(a.octets())).map_err(|_| ())
+        s.parse::<std::net::Ipv4Addr>()
+            .map(|a| Self(a.octets()))
+            .map_err(|_| ())
     }
 }
 impl std::str::FromStr for Ipv6 {
     type Err = ();
     fn from_str(s: &str) -> Result<Self, ()> {
-        s.parse::<std::net::Ipv6Addr>().map(|a| Self(a.octets())).map_err(|_| ())
+        s.parse::<std::net::Ipv6Addr>()
+            .map(|a| Self(a.octets()))
+            .map_err(|_| ())
     }
 }
