@@ -45,12 +45,20 @@ pub enum Act {
     },
     Bundle(Box<BundleAct>),
     // ---- header changes
+    /// Bits of `value` outside `mask` are zero; no mask: the whole field.
     SetField {
         field: FieldId,
         value: FieldValue,
         mask: Option<FieldValue>,
+        /// How it was said: decides text and encoding, not the effect.
+        kind: SetKind,
+        /// The flow had a VLAN tag at this point (set by the consistency check; OpenFlow 1.1 encoding).
+        flow_has_vlan: bool,
     },
-    StripVlan,
+    /// `strip_vlan`, or `pop_vlan` when `pop`: the same effect.
+    StripVlan {
+        pop: bool,
+    },
     PushVlan {
         ethertype: u16,
     },
@@ -72,14 +80,22 @@ pub enum Act {
     SetIpDscp(u8),
     SetIpEcn(u8),
     SetIpTtl(u8),
-    SetL4SrcPort(u16),
-    SetL4DstPort(u16),
+    /// `flow_ip_proto` is set by the consistency check; OpenFlow 1.2+ encodes a set-field of that protocol.
+    SetL4SrcPort {
+        port: u16,
+        flow_ip_proto: u8,
+    },
+    SetL4DstPort {
+        port: u16,
+        flow_ip_proto: u8,
+    },
     RegMove {
         src: Subfield,
         dst: Subfield,
     },
     StackPush(Subfield),
     StackPop(Subfield),
+    /// Controllers to tell when the TTL expires; empty: plain `dec_ttl` (controller id 0).
     DecTtl {
         ids: Vec<u16>,
     },
@@ -158,6 +174,32 @@ pub enum Act {
         mask: u64,
     },
     GotoTable(u8),
+}
+
+/// How a [`Act::SetField`] was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SetKind {
+    /// `set_field:V->F`, OpenFlow's action.
+    #[default]
+    SetField,
+    /// `load:V->F[]`, `NXAST_REG_LOAD`.
+    Load,
+    /// `NXAST_REG_LOAD2`: printed as `set_field`.
+    Load2,
+}
+
+impl Act {
+    /// `set_field` of a whole field (no mask) or of the bits of `mask`.
+    #[must_use]
+    pub fn set_field(field: FieldId, value: FieldValue, mask: Option<FieldValue>) -> Self {
+        Self::SetField {
+            field,
+            value,
+            mask,
+            kind: SetKind::SetField,
+            flow_has_vlan: false,
+        }
+    }
 }
 
 /// What `encap` puts in front of the packet.

@@ -7,7 +7,7 @@
 pub mod action;
 
 pub use action::{
-    Act, Acts, BundleAct, CtAct, EncapHeader, LearnAct, LearnDst, LearnSpec, LearnSrc,
-    MultipathAct, NatAct, Port,
+    Act, Acts, BundleAct, CtAct, EncapHeader, HashFields, LearnAct, LearnDst, LearnSpec, LearnSrc,
+    MultipathAct, MultipathAlg, NatAct, Port, SetKind,
 };
 pub use flow::{FieldId, FieldValue, OfPort, Subfield};
