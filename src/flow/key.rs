@@ -294,6 +294,8 @@ impl Flow {
     pub const VLANS_MAX: usize = 2;
     /// MPLS labels a flow can hold.
     pub const MPLS_MAX: usize = 3;
+    /// The first line of `tunnel`.
+    pub const TUNNEL_LINE: usize = 5;
 
     /// A flow of zeroes: no packet has it, every wildcard starts from it.
     #[must_use]
@@ -344,17 +346,16 @@ impl Flow {
 }
 
 impl std::fmt::Debug for Flow {
+    /// The lines that are not zero, as bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow")
-            .field("lines", &self.lines())
-            .finish()
-    }
-}
-
-impl std::fmt::Debug for Mask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mask")
-            .field("lines", &self.lines())
+        let lines = self.bytes().as_chunks::<64>().0;
+        f.debug_map()
+            .entries(
+                lines
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, l)| l.iter().any(|&b| b != 0)),
+            )
             .finish()
     }
 }
@@ -372,7 +373,7 @@ impl std::hash::Hash for Flow {
 }
 
 /// Which bits of a [`Flow`] matter: a 1-bit must match. Also called wildcards (its complement).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(transparent)]
 pub struct Mask(pub Flow);
 

@@ -2,15 +2,18 @@
 //!
 //! * [`key`]: [`Flow`], every matchable fact as an array of 64-byte lines, and [`Mask`].
 //! * [`field`]: the field table of OpenFlow 1.5 and the Nicira extensions.
-//! * extraction from bytes, packet composition from a flow, the OpenFlow match with its text form, and
+//! * [`extract`](mod@extract): a flow from the bytes of a packet, as deep as asked.
+//! * packet composition from a flow, the OpenFlow match with its text form, and
 //!   the datapath text form live beside them.
 //!
 //! This room knows no priorities, tables or actions.
 
+pub mod extract;
 pub mod field;
 pub mod key;
 pub mod port;
 
+pub use extract::{CtMeta, CtTuple, Depth, Layers, LineSet, Metadata, extract, extract_lines};
 pub use field::{FieldId, FieldValue, Subfield};
 pub use key::{FLOW_LINES, Flow, Mask, NshKey, TunnelKey, Vlan};
 pub use packet::OdpPort;
