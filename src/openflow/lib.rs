@@ -5,9 +5,16 @@
 //! * text forms of `ovs-ofctl`, both ways; the binary codecs of each version.
 
 pub mod action;
+pub mod error;
+mod names;
+
+pub mod version;
 
 pub use action::{
     Act, Acts, BundleAct, CtAct, EncapHeader, HashFields, LearnAct, LearnDst, LearnSpec, LearnSrc,
     MultipathAct, MultipathAlg, NatAct, Port, SetKind,
 };
+pub use error::{ErrorCode, NX_VENDOR, ONF_VENDOR, OfpError};
 pub use flow::{FieldId, FieldValue, OfPort, Subfield};
+pub use names::{NameMap, Names};
+pub use version::{Protocols, Version};
