@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Files that may hold `unsafe`, each with the reason in its UNSAFETY line.
 const UNSAFE: &[&str] = &[
     "src/base/cpu.rs",
+    "src/base/poll.rs",
     "src/packet/frame.rs",
     "src/packet/heap.rs",
     "src/packet/pool.rs",

@@ -5,6 +5,7 @@
 //! * [`sync`]: the one door for atomics and locks.
 //! * [`log`]: rate limits for log lines (the lines themselves go through `tracing`, whose `target`
 //!   is the Open vSwitch module name, e.g. `target: "ofproto_dpif_xlate"`).
+//! * [`poll`]: waiting for descriptors.
 //! * [`cpu`]: cores, pinning, NUMA nodes.
 //! * [`hash`]: the seeded flow hash.
 //! * [`rng`]: a small seeded generator for simulations and fault injection.
@@ -13,5 +14,6 @@ pub mod clock;
 pub mod cpu;
 pub mod hash;
 pub mod log;
+pub mod poll;
 pub mod rng;
 pub mod sync;

@@ -1,1 +1,28 @@
-//! `ovsdb`: see ../../../shared/design.md section 2.
+//! `ovsdb`: a client of the Open vSwitch database protocol (RFC 7047 with the `monitor_cond_since`
+//! extension). Knows no switch: tables, rows and columns only.
+//!
+//! * [`jsonrpc`]: JSON-RPC 1.0 messages over a byte stream, with bounded buffers. Also carries unixctl.
+//! * [`stream`]: `unix:`, `tcp:` and the listening `punix:`, `ptcp:` addresses, all non-blocking.
+//! * [`value`]: atoms, sets and maps; [`schema`]: tables and column types.
+//! * [`replica`]: a copy of the monitored part of the database, kept by updates.
+//! * [`session`]: the connection that stays up: reconnects with back-off, probes, locks, monitors, transacts.
+//! * [`txn`]: building transactions.
+//!
+//! Threads: none; the main loop calls `run(now)` and waits on the descriptors that are named to it.
+//! Limits: a message is at most [`jsonrpc::MESSAGE_MAX`] bytes and 128 levels deep.
+
+pub mod jsonrpc;
+pub mod replica;
+pub mod schema;
+pub mod session;
+pub mod stream;
+pub mod txn;
+pub mod value;
+
+pub use jsonrpc::{Message, Rpc, RpcError};
+pub use replica::{Change, Replica, Row};
+pub use schema::{BaseType, Column, Schema, Table};
+pub use session::{Event, Session, TxnId};
+pub use stream::{Address, Listener, Stream, StreamError};
+pub use txn::Transaction;
+pub use value::{Atom, Datum};

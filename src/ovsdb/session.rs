@@ -1,0 +1,412 @@
+//! A connection to a database server that stays up.
+//!
+//! `run` is called from the main loop. It connects (back-off 1 to 8 s), asks for the schema, takes the
+//! lock, monitors, answers echoes, probes a silent server, and reports [`Event`]s. A server that goes away
+//! changes nothing in the replica; when it returns, the fresh copy replaces the old one at once and only the
+//! caller's comparison decides what really changed.
+
+use crate::jsonrpc::{Message, Rpc, RpcError};
+use crate::replica::{Change, Replica};
+use crate::schema::Schema;
+use crate::stream::{Address, Stream};
+use crate::txn::Transaction;
+use base::clock::Nanos;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, RawFd};
+
+/// First and longest wait between attempts, milliseconds.
+const BACKOFF_MS: (u64, u64) = (1000, 8000);
+/// A server silent for so long is probed, and given up after as long again, milliseconds.
+const PROBE_MS: u64 = 5000;
+
+/// Names a transaction that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TxnId(pub u64);
+
+/// Something the caller must know.
+#[derive(Debug)]
+pub enum Event {
+    /// The connection is up; the text is the address.
+    Connected,
+    /// The connection is down, and why.
+    Disconnected(String),
+    /// The lock was granted (true), or is held by someone else (false).
+    Lock(bool),
+    /// Rows changed. `fresh`: this is a complete copy after (re)connecting.
+    Updated {
+        /// What changed.
+        changes: Vec<Change>,
+        /// A complete copy.
+        fresh: bool,
+    },
+    /// A transaction came to its end: the results, or the error.
+    Transacted(TxnId, Result<Value, String>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Schema,
+    Monitor,
+    Ready,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Schema,
+    Lock,
+    Monitor,
+    Echo,
+    Txn(TxnId),
+}
+
+/// Which columns of which tables to monitor; an empty list means all the server has.
+pub type Wanted = BTreeMap<String, Vec<String>>;
+
+/// The session.
+#[derive(Debug)]
+pub struct Session {
+    address: Address,
+    database: String,
+    lock: Option<String>,
+    wanted: Wanted,
+    rpc: Option<Rpc>,
+    phase: Phase,
+    pending: BTreeMap<u64, Pending>,
+    next_id: u64,
+    retry_at: Nanos,
+    backoff_ms: u64,
+    heard_at: Nanos,
+    heard_bytes: u64,
+    probed: bool,
+    has_lock: bool,
+    schema: Schema,
+    replica: Replica,
+    last_txn: String,
+}
+
+impl Session {
+    /// A session that is not connected yet. `lock` is taken after each connection.
+    #[must_use]
+    pub fn new(address: Address, database: &str, lock: Option<&str>, wanted: Wanted) -> Self {
+        Self {
+            address,
+            database: database.to_owned(),
+            lock: lock.map(str::to_owned),
+            wanted,
+            rpc: None,
+            phase: Phase::Schema,
+            pending: BTreeMap::new(),
+            next_id: 1,
+            retry_at: Nanos::ZERO,
+            backoff_ms: BACKOFF_MS.0,
+            heard_at: Nanos::ZERO,
+            heard_bytes: 0,
+            probed: false,
+            has_lock: false,
+            schema: Schema::default(),
+            replica: Replica::new(),
+            last_txn: "00000000-0000-0000-0000-000000000000".to_owned(),
+        }
+    }
+
+    /// The database as last seen.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+    /// Its schema.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+    /// True while connected and complete.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.rpc.is_some() && self.phase == Phase::Ready
+    }
+    /// True when the lock is ours, or none is wanted.
+    #[must_use]
+    pub fn has_lock(&self) -> bool {
+        self.has_lock || self.lock.is_none()
+    }
+    /// The descriptor to wait on and whether to wait for writing too.
+    #[must_use]
+    pub fn interest(&self) -> Option<(RawFd, bool)> {
+        self.rpc.as_ref().map(|r| (r.as_raw_fd(), r.backlog() > 0))
+    }
+    /// When `run` must be called even if nothing arrives.
+    #[must_use]
+    pub fn deadline(&self) -> Nanos {
+        if self.rpc.is_some() {
+            self.heard_at.plus_millis(PROBE_MS)
+        } else {
+            self.retry_at
+        }
+    }
+
+    /// Sends a transaction; `None` when not connected or empty.
+    pub fn transact(&mut self, txn: &Transaction) -> Option<TxnId> {
+        if !self.is_ready() || txn.is_empty() {
+            return None;
+        }
+        let id = TxnId(self.next_id);
+        let params = txn.params(&self.database);
+        self.request("transact", params, Pending::Txn(id)).ok()?;
+        Some(id)
+    }
+
+    /// Does what is due at `now`.
+    pub fn run(&mut self, now: Nanos) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.rpc.is_none() {
+            if now < self.retry_at {
+                return events;
+            }
+            self.connect(now, &mut events);
+        }
+        if let Err(e) = self.exchange(now, &mut events) {
+            self.disconnect(now, &e.to_string(), &mut events);
+        }
+        events
+    }
+
+    fn connect(&mut self, now: Nanos, events: &mut Vec<Event>) {
+        match Stream::connect(&self.address) {
+            Ok(stream) => {
+                self.rpc = Some(Rpc::new(stream));
+                self.phase = Phase::Schema;
+                self.heard_at = now;
+                self.heard_bytes = 0;
+                self.probed = false;
+                self.has_lock = false;
+                events.push(Event::Connected);
+                let database = self.database.clone();
+                if let Err(e) = self.request("get_schema", json!([database]), Pending::Schema) {
+                    self.disconnect(now, &e.to_string(), events);
+                }
+            }
+            Err(_) => self.schedule_retry(now),
+        }
+    }
+
+    fn schedule_retry(&mut self, now: Nanos) {
+        self.retry_at = now.plus_millis(self.backoff_ms);
+        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS.1);
+    }
+
+    fn disconnect(&mut self, now: Nanos, why: &str, events: &mut Vec<Event>) {
+        if self.rpc.take().is_none() {
+            return;
+        }
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            if let Pending::Txn(id) = pending {
+                events.push(Event::Transacted(id, Err("connection lost".to_owned())));
+            }
+        }
+        self.has_lock = false;
+        self.schedule_retry(now);
+        events.push(Event::Disconnected(why.to_owned()));
+    }
+
+    fn request(&mut self, method: &str, params: Value, what: Pending) -> Result<(), RpcError> {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.pending.insert(id, what);
+        let message = Message::Request {
+            id: json!(id),
+            method: method.to_owned(),
+            params,
+        };
+        self.rpc
+            .as_mut()
+            .map_or(Err(RpcError::Closed), |r| r.send(&message))
+    }
+
+    fn exchange(&mut self, now: Nanos, events: &mut Vec<Event>) -> Result<(), RpcError> {
+        loop {
+            let Some(rpc) = self.rpc.as_mut() else {
+                return Ok(());
+            };
+            rpc.flush()?;
+            let message = rpc.receive()?;
+            if rpc.received != self.heard_bytes {
+                self.heard_bytes = rpc.received;
+                self.heard_at = now;
+                self.probed = false;
+            }
+            match message {
+                Some(m) => self.take(m, events)?,
+                None => break,
+            }
+        }
+        if now >= self.heard_at.plus_millis(PROBE_MS * 2) {
+            return Err(RpcError::NotAMessage("no response to inactivity probe"));
+        }
+        if now >= self.heard_at.plus_millis(PROBE_MS) && !self.probed {
+            self.probed = true;
+            self.request("echo", json!([]), Pending::Echo)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message, events: &mut Vec<Event>) -> Result<(), RpcError> {
+        match message {
+            Message::Request { id, method, params } if method == "echo" => {
+                let reply = Message::Reply { id, result: params };
+                self.rpc.as_mut().map_or(Ok(()), |r| r.send(&reply))
+            }
+            Message::Request { id, .. } => {
+                let error = json!({"error": "unknown method"});
+                self.rpc
+                    .as_mut()
+                    .map_or(Ok(()), |r| r.send(&Message::Error { id, error }))
+            }
+            Message::Notify { method, params } => {
+                self.notified(&method, &params, events);
+                Ok(())
+            }
+            Message::Reply { id, result } => self.answered(&id, Ok(result), events),
+            Message::Error { id, error } => self.answered(&id, Err(error.to_string()), events),
+        }
+    }
+
+    fn notified(&mut self, method: &str, params: &Value, events: &mut Vec<Event>) {
+        match method {
+            "update3" => {
+                if let Some(id) = params.get(1).and_then(Value::as_str) {
+                    id.clone_into(&mut self.last_txn);
+                }
+                let changes = self
+                    .replica
+                    .apply(&self.schema, params.get(2).unwrap_or(&Value::Null));
+                events.push(Event::Updated {
+                    changes,
+                    fresh: false,
+                });
+            }
+            "update2" => {
+                let changes = self
+                    .replica
+                    .apply(&self.schema, params.get(1).unwrap_or(&Value::Null));
+                events.push(Event::Updated {
+                    changes,
+                    fresh: false,
+                });
+            }
+            "locked" => {
+                self.has_lock = true;
+                events.push(Event::Lock(true));
+            }
+            "stolen" => {
+                self.has_lock = false;
+                events.push(Event::Lock(false));
+            }
+            _ => {}
+        }
+    }
+
+    fn answered(
+        &mut self,
+        id: &Value,
+        result: Result<Value, String>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), RpcError> {
+        let Some(what) = id.as_u64().and_then(|id| self.pending.remove(&id)) else {
+            return Ok(());
+        };
+        match what {
+            Pending::Echo => Ok(()),
+            Pending::Txn(txn) => {
+                events.push(Event::Transacted(txn, result.and_then(first_error)));
+                Ok(())
+            }
+            Pending::Lock => {
+                let got = result
+                    .ok()
+                    .and_then(|r| r.get("locked").and_then(Value::as_bool));
+                self.has_lock = got == Some(true);
+                events.push(Event::Lock(self.has_lock));
+                Ok(())
+            }
+            Pending::Schema => self.got_schema(result),
+            Pending::Monitor => self.got_copy(result, events),
+        }
+    }
+
+    fn got_schema(&mut self, result: Result<Value, String>) -> Result<(), RpcError> {
+        let schema = result.ok().as_ref().and_then(Schema::from_json);
+        self.schema = schema.ok_or(RpcError::NotAMessage("server has no such database"))?;
+        if let Some(lock) = self.lock.clone() {
+            self.request("lock", json!([lock]), Pending::Lock)?;
+        }
+        let requests = self.monitor_requests();
+        self.phase = Phase::Monitor;
+        let params = json!([
+            self.database,
+            ["monid", self.database],
+            requests,
+            self.last_txn
+        ]);
+        self.request("monitor_cond_since", params, Pending::Monitor)
+    }
+
+    fn monitor_requests(&self) -> Value {
+        let mut requests = serde_json::Map::new();
+        for (table, columns) in &self.wanted {
+            let Some(have) = self.schema.tables.get(table) else {
+                continue;
+            };
+            let columns: Vec<&str> = if columns.is_empty() {
+                have.keys().map(String::as_str).collect()
+            } else {
+                columns
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|c| have.contains_key(*c))
+                    .collect()
+            };
+            requests.insert(table.clone(), json!([{"columns": columns}]));
+        }
+        Value::Object(requests)
+    }
+
+    fn got_copy(
+        &mut self,
+        result: Result<Value, String>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), RpcError> {
+        let result = result.map_err(|_| RpcError::NotAMessage("monitor_cond_since refused"))?;
+        let found = result.get(0).and_then(Value::as_bool).unwrap_or(false);
+        if let Some(id) = result.get(1).and_then(Value::as_str) {
+            id.clone_into(&mut self.last_txn);
+        }
+        if !found {
+            self.replica.clear();
+        }
+        let changes = self
+            .replica
+            .apply(&self.schema, result.get(2).unwrap_or(&Value::Null));
+        self.phase = Phase::Ready;
+        self.backoff_ms = BACKOFF_MS.0;
+        events.push(Event::Updated {
+            changes,
+            fresh: true,
+        });
+        Ok(())
+    }
+}
+
+/// A transaction's result array, or the first error in it.
+fn first_error(result: Value) -> Result<Value, String> {
+    for item in result.as_array().into_iter().flatten() {
+        if let Some(error) = item.get("error") {
+            let details = item
+                .get("details")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            return Err(format!("{}: {details}", error.as_str().unwrap_or("error")));
+        }
+    }
+    Ok(result)
+}
