@@ -25,10 +25,7 @@ pub fn process_seed() -> u64 {
 #[must_use]
 pub const fn fold(a: u64, b: u64) -> u64 {
     let p = (a as u128).wrapping_mul(b as u128);
-    #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
-    {
-        p as u64 ^ (p >> 64) as u64
-    }
+    p as u64 ^ (p >> 64) as u64
 }
 
 /// Adds one word to a running hash.

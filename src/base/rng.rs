@@ -19,13 +19,8 @@ impl Rng {
     }
     /// A number below `bound` (0 when `bound` is 0).
     pub fn below(&mut self, bound: u64) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the high half of the product is below bound"
-        )]
-        {
-            ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
-        }
+        // The high half of the product is below the bound.
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
     /// True with probability `per_million` / 1,000,000.
     pub fn chance(&mut self, per_million: u32) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// One atom.
-#[derive(Debug, Clone, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Atom {
     /// 64-bit integer.
     Integer(i64),
@@ -22,12 +22,22 @@ pub enum Atom {
 }
 
 impl Eq for Atom {}
+impl PartialOrd for Atom {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 impl Ord for Atom {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        if let (Self::Real(a), Self::Real(b)) = (self, other) {
-            return a.total_cmp(b);
+        match (self, other) {
+            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
+            (Self::Real(a), Self::Real(b)) => a.total_cmp(b),
+            (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),
+            (Self::String(a), Self::String(b)) | (Self::Named(a), Self::Named(b)) => a.cmp(b),
+            (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
+            // Sets and maps hold atoms of one type; between types any fixed order will do.
+            _ => self.rank().cmp(&other.rank()),
         }
-        self.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal)
     }
 }
 
@@ -80,6 +90,17 @@ impl Atom {
             Self::String(s) => Value::from(s.as_str()),
             Self::Uuid(u) => Value::from(vec!["uuid".to_owned(), u.to_string()]),
             Self::Named(n) => Value::from(vec!["named-uuid", n.as_str()]),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Integer(_) => 0,
+            Self::Real(_) => 1,
+            Self::Boolean(_) => 2,
+            Self::String(_) => 3,
+            Self::Uuid(_) => 4,
+            Self::Named(_) => 5,
         }
     }
 

@@ -156,26 +156,20 @@ impl Frame {
     #[inline]
     #[must_use]
     pub fn data(&self) -> &[u8] {
+        // SAFETY: from_parts' contract: start <= capacity.
+        let first = unsafe { self.base.as_ptr().add(self.start as usize) };
         // SAFETY: from_parts' contract: start + len <= capacity, and this frame owns the buffer.
-        unsafe {
-            std::slice::from_raw_parts(
-                self.base.as_ptr().add(self.start as usize),
-                self.len as usize,
-            )
-        }
+        unsafe { std::slice::from_raw_parts(first, self.len as usize) }
     }
 
     /// The packet, to be changed.
     #[inline]
     #[must_use]
     pub fn data_mut(&mut self) -> &mut [u8] {
+        // SAFETY: from_parts' contract: start <= capacity.
+        let first = unsafe { self.base.as_ptr().add(self.start as usize) };
         // SAFETY: as data(), and &mut self makes the access exclusive.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.base.as_ptr().add(self.start as usize),
-                self.len as usize,
-            )
-        }
+        unsafe { std::slice::from_raw_parts_mut(first, self.len as usize) }
     }
 
     /// Bytes of data.

@@ -1,5 +1,7 @@
 //! The session against a real `ovsdb-server` with the real Open vSwitch schema.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use base::clock::{Clock, Nanos};
 use ovsdb::{Address, Datum, Event, Row, Session, Transaction};
 use std::path::Path;
