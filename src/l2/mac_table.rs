@@ -523,8 +523,8 @@ impl MacTable {
         self.index.get(&(vlan, mac)).copied()
     }
     fn iter_indices(&self) -> impl Iterator<Item = u32> + '_ {
-        std::iter::successors(Some(self.all.head), |&i| Some(self.slot(i).all.next))
-            .take_while(|&i| i != NIL)
+        let some = |i: u32| (i != NIL).then_some(i);
+        std::iter::successors(some(self.all.head), move |&i| some(self.slot(i).all.next))
     }
     fn shown(&self, slot: &Slot, now_s: i64) -> MacEntry {
         MacEntry {

@@ -177,6 +177,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn agrees_with_its_twin(steps in steps()) {
         let mut table = MacTable::new(15);
