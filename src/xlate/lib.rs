@@ -1,1 +1,45 @@
-//! `xlate`: see ../../../shared/design.md section 2.
+//! `xlate`: from OpenFlow to the datapath. Pure: (snapshot, flow) -> (actions, wildcards, effects,
+//! dependencies). No I/O, no threads, no clock, no dpif.
+//!
+//! * [`snapshot`]: everything translation may look at, published by the backer as one immutable value.
+//! * [`output`]: what goes in and what comes out.
+//! * [`effects`]: what must happen besides forwarding, as data that can be replayed with statistics.
+//! * [`deps`]: what the outcome depended on, for incremental revalidation.
+//! * [`recirc`]: the one shared table, of frozen translations by recirculation id.
+//! * [`wild`]: the only way to mark a bit of the flow as looked at.
+//! * [`trace`]: the events that `ofproto/trace` prints.
+//!
+//! The door is `translate(&Snapshot, Input) -> Output`.
+//!
+//! Limits: resubmits nest [`DEPTH_MAX`] deep (only those to the same or an earlier table count), and there
+//! are at most [`RESUBMITS_MAX`] of them in one translation; the register stack holds
+//! [`STACK_BYTES_MAX`] bytes.
+//!
+//! Threads: [`Snapshot`] is shared read-only; the MAC table of a bridge is behind a lock that is held for
+//! single lookups; everything else lives for one call.
+
+pub mod deps;
+pub mod effects;
+pub mod features;
+pub mod output;
+pub mod port;
+pub mod recirc;
+pub mod snapshot;
+pub mod trace;
+pub mod wild;
+
+pub use deps::{Deps, LookupDep, MacDep};
+pub use effects::{Effect, Event};
+pub use features::Features;
+pub use output::{Input, Output, Start, XlateError};
+pub use port::{BundleId, StpState, VlanMode, VlanSet, XBundle, XPort};
+pub use recirc::{FrozenState, FrozenStep, RecircRef, RecircTable};
+pub use snapshot::{BridgeId, Snapshot, XBridge, XMirror};
+pub use wild::{Site, Wild};
+
+/// Nested resubmits, groups and patch ports, beyond which translation fails.
+pub const DEPTH_MAX: u32 = 64;
+/// Resubmits in one translation, beyond which it fails.
+pub const RESUBMITS_MAX: u32 = DEPTH_MAX * DEPTH_MAX;
+/// Bytes on the register stack, beyond which translation fails.
+pub const STACK_BYTES_MAX: usize = 65_536;
