@@ -28,6 +28,11 @@ pub trait Provider: Send + Sync + Debug {
     }
     /// Housekeeping, called from the main thread at least twice a second.
     fn run(&self) {}
+    /// A descriptor that polls readable when [`Provider::run`] has something to do at once. Classes may
+    /// share one; it stays the same for the provider's life.
+    fn wake_fd(&self) -> Option<std::os::fd::RawFd> {
+        None
+    }
 }
 
 /// An open port. Shared; every method takes `&self` and may be called from any control thread.
@@ -145,6 +150,14 @@ pub trait Device: Send + Sync + Debug {
     /// What is wrong with the device now, in words (shown as the interface's error); `None` when nothing.
     fn error(&self) -> Option<String> {
         None
+    }
+    /// Credits packets that entered or left through a port without queues (patch and tunnel ports are
+    /// resolved at translation, so the datapath never counts them).
+    fn credit(&self, _direction: Direction, _packets: u64, _bytes: u64) {}
+    /// Packets that wait in rx queues of this process and that no packet thread has seen yet (`dummy`,
+    /// `fault`). For tests that must know when everything was forwarded.
+    fn rx_pending(&self) -> u64 {
+        0
     }
     /// Moves on every change of anything above.
     fn change_seq(&self) -> u64;
@@ -290,6 +303,15 @@ pub trait TxQueue: Send + Debug {
     fn flush(&mut self) {}
 }
 
+/// Which way packets went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Into the switch.
+    Rx,
+    /// Out of the switch.
+    Tx,
+}
+
 /// Device flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeviceFlags {
@@ -405,4 +427,6 @@ pub struct TunnelConfig {
     pub erspan_idx_flow: bool,
     pub erspan_dir_flow: bool,
     pub erspan_hwid_flow: bool,
+    /// Inner EtherType of bareudp.
+    pub payload_ethertype: u16,
 }

@@ -21,6 +21,20 @@ pub enum NetdevError {
         /// Class asked for.
         class: String,
     },
+    /// A device needs a name.
+    #[error("a device name must not be empty")]
+    EmptyName,
+    /// No such class, to be unregistered.
+    #[error("attempted to unregister a netdev provider that is not registered: {0}")]
+    UnknownClass(String),
+    /// The configuration was refused; one line per complaint, in Open vSwitch's words.
+    #[error("{text}")]
+    BadConfig {
+        /// Lines, without a final newline.
+        text: String,
+        /// The errno that Open vSwitch gives.
+        errno: i32,
+    },
     /// The class is registered already.
     #[error("attempted to register duplicate netdev provider: {0}")]
     DuplicateClass(String),
@@ -113,4 +127,35 @@ pub enum NetdevError {
         /// Errno.
         source: io::Error,
     },
+}
+
+impl NetdevError {
+    /// The errno that Open vSwitch would give for it.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::NotSupported { .. } | Self::CannotReceive { .. } => libc::EOPNOTSUPP,
+            Self::NoSuchClass { .. } | Self::UnknownClass(_) => libc::EAFNOSUPPORT,
+            Self::DuplicateClass(_) | Self::OtherClass { .. } => libc::EEXIST,
+            Self::ClassInUse(_) | Self::XdpBusy { .. } => libc::EBUSY,
+            Self::EmptyName
+            | Self::ReservedName { .. }
+            | Self::BadOption { .. }
+            | Self::MtuTooLarge { .. } => libc::EINVAL,
+            Self::BadConfig { errno, .. } => *errno,
+            Self::NoSuchDevice { .. } | Self::Gone { .. } => libc::ENODEV,
+            Self::NoPermission { .. } => libc::EPERM,
+            Self::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+}
+
+/// An operating system error as `strerror` words it, without its number.
+#[must_use]
+pub fn os_error(e: &io::Error) -> String {
+    let text = e.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
 }

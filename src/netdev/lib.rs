@@ -9,10 +9,16 @@
 //! dropped: flags and other changed device state are restored.
 
 pub mod device;
+pub mod dummy;
 pub mod error;
+pub mod patch;
+pub mod pcap;
+pub mod registry;
+mod vport;
 
 pub use device::{
-    Config, Device, DeviceFlags, Duplex, LinkFeatures, Provider, QosDetails, QosType, QueueStats,
-    RxQueue, Stats, TunnelConfig, TxQueue, TxReport,
+    Config, Device, DeviceFlags, Direction, Duplex, LinkFeatures, Provider, QosDetails, QosType,
+    QueueStats, RxQueue, Stats, TunnelConfig, TxQueue, TxReport,
 };
-pub use error::NetdevError;
+pub use error::{NetdevError, os_error};
+pub use registry::{Registry, parse_name};
