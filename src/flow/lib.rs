@@ -11,10 +11,17 @@
 pub mod extract;
 pub mod field;
 pub mod key;
+mod mask;
+pub mod matches;
+pub mod mini;
 pub mod port;
+pub mod tun_table;
 
 pub use extract::{CtMeta, CtTuple, Depth, Layers, LineSet, Metadata, extract, extract_lines};
-pub use field::{FieldId, FieldValue, Subfield};
+pub use field::{FieldId, FieldInfo, FieldValue, OxmHeader, OxmId, Prereqs, Protocols, Subfield};
 pub use key::{FLOW_LINES, Flow, Mask, NshKey, TunnelKey, Vlan};
+pub use matches::{Match, MatchError};
+pub use mini::MiniMatch;
 pub use packet::OdpPort;
 pub use port::OfPort;
+pub use tun_table::{TlvMap, TunTable, TunTableError};

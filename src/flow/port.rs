@@ -28,6 +28,30 @@ impl OfPort {
     /// No port (1.1 and up: ANY).
     pub const NONE: Self = Self(0xffff);
 
+    /// Added to reserved numbers on the wire of OpenFlow 1.1 and later.
+    const OFP11_OFFSET: u32 = 0xffff_0000;
+
+    /// From a number of OpenFlow 1.1 and later; `None` between the plain and the reserved ports.
+    #[must_use]
+    pub const fn from_ofp11(n: u32) -> Option<Self> {
+        if n < Self::MAX.0 as u32 {
+            Some(Self(n as u16))
+        } else if n >= Self::MAX.0 as u32 + Self::OFP11_OFFSET {
+            Some(Self((n - Self::OFP11_OFFSET) as u16))
+        } else {
+            None
+        }
+    }
+    /// The number on the wire of OpenFlow 1.1 and later.
+    #[must_use]
+    pub const fn to_ofp11(self) -> u32 {
+        if self.0 < Self::MAX.0 {
+            self.0 as u32
+        } else {
+            self.0 as u32 + Self::OFP11_OFFSET
+        }
+    }
+
     /// The name of a reserved port as `ovs-ofctl` prints it.
     #[must_use]
     pub const fn reserved_name(self) -> Option<&'static str> {
