@@ -7,7 +7,9 @@
 //!
 //! Threads: everything here runs on the main thread.
 
+mod config;
 mod daemon;
+mod model;
 mod paths;
 mod unixctl;
 mod vlog;
