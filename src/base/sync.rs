@@ -14,8 +14,8 @@ pub use std::sync::atomic::{
 };
 pub use std::sync::mpsc;
 pub use std::sync::{
-    Arc, Barrier, Condvar, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    Weak,
+    Arc, Barrier, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard,
+    RwLockWriteGuard, Weak,
 };
 pub use std::thread::JoinHandle;
 

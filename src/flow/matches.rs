@@ -7,7 +7,7 @@ use crate::field::{self, FieldId, FieldValue, Prereqs, Protocols};
 use crate::key::{Flow, Mask, Vlan};
 use crate::port::OfPort;
 use crate::tun_table::TunTable;
-use std::sync::Arc;
+use base::sync::Arc;
 
 /// A flow and the bits of it that matter.
 #[derive(Debug, Clone, Default)]

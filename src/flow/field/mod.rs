@@ -23,9 +23,9 @@ pub(crate) use slot::{Slot, fit};
 pub use subfield::SubfieldError;
 pub(crate) use valid::significant_len;
 
+use base::sync::LazyLock;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 /// A field that OpenFlow can match, set or move. Order is Open vSwitch's (`mff_*`), which decides the
 /// order of some printed lists.

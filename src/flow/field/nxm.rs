@@ -1,8 +1,8 @@
 //! NXM and OXM numbers of fields (OpenFlow 1.5.1, 7.2.3.2; Nicira extended match).
 
 use super::{FieldId, table};
+use base::sync::LazyLock;
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 /// The header of an NXM or OXM entry: the 32 bits of the wire in the upper half, the experimenter id of
 /// experimenter OXMs (class 0xffff) in the lower.
