@@ -4,7 +4,7 @@
 //! shared state see immutable snapshots ([`Slot`]), numbers that only grow ([`Seq`]), or messages
 //! ([`ArrayQueue`], [`rtrb`]). Every use of an [`Ordering`] other than `Relaxed` says what it pairs with.
 
-pub use arc_swap::ArcSwap;
+pub use arc_swap::{ArcSwap, ArcSwapOption};
 pub use crossbeam_queue::ArrayQueue;
 pub use crossbeam_utils::CachePadded;
 pub use rtrb;
