@@ -11,10 +11,13 @@
 //! Threads: every method may be called from any control thread; none blocks a packet thread.
 
 pub mod error;
+pub mod fake;
+pub mod registry;
 pub mod types;
 
 pub use error::DpifError;
 pub use odp::{FlowStats, OdpPort, Ufid};
+pub use registry::{OpenMode, Registry, normalize_type, parse_name};
 pub use types::{
     DpStats, Dpif, DpifPort, Execute, Features, FlowDel, FlowDump, FlowDumpThread, FlowGet,
     FlowInfo, FlowPut, FlowSelect, Op, ParkToken, PmdId, PortChange, PortSpec, Provider, PutFlags,

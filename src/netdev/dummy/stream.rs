@@ -95,7 +95,7 @@ impl Conn {
         }
         let wanted = pstream
             .map(|p| ("pstream", p.as_str()))
-            .or(stream.map(|s| ("stream", s.as_str())));
+            .or_else(|| stream.map(|s| ("stream", s.as_str())));
         if self.name() == wanted && wanted.is_some() {
             return;
         }
