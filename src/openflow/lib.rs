@@ -8,6 +8,7 @@ pub mod action;
 pub mod error;
 mod names;
 
+mod text;
 pub mod version;
 
 pub use action::{
