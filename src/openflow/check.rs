@@ -4,7 +4,9 @@
 //! 1.0). Checking also fills in what encoders need to know about the flow (`flow_has_vlan`,
 //! `flow_ip_proto`).
 
-use crate::action::{Act, BundleAct, CtAct, EncapHeader, LearnAct, LearnDst, LearnSrc, NatAct, Port};
+use crate::action::{
+    Act, BundleAct, CtAct, EncapHeader, LearnAct, LearnDst, LearnSrc, NatAct, Port,
+};
 use crate::error::OfpError;
 use crate::props::{PT_ETH, PT_NSH, PT_UNKNOWN};
 use crate::version::Protocols;

@@ -4,7 +4,7 @@ use crate::error::OfpError;
 
 /// Why a text was refused; displayed as `ovs-ofctl` says it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum TextError {
     /// The text is wrong.
     #[error("{0}")]
     Syntax(String),
@@ -13,7 +13,7 @@ pub enum Error {
     Inconsistent(OfpError),
 }
 
-impl From<String> for Error {
+impl From<String> for TextError {
     fn from(text: String) -> Self {
         Self::Syntax(text)
     }

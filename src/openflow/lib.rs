@@ -5,17 +5,33 @@
 //! * text forms of `ovs-ofctl`, both ways; the binary codecs of each version.
 
 pub mod action;
+mod bits;
+mod check;
 pub mod error;
+mod error_text;
+mod field;
+pub mod flow_mod;
 mod names;
-
+mod props;
+pub mod reason;
 mod text;
+mod verify;
 pub mod version;
 
 pub use action::{
     Act, Acts, BundleAct, CtAct, EncapHeader, HashFields, LearnAct, LearnDst, LearnSpec, LearnSrc,
     MultipathAct, MultipathAlg, NatAct, Port, SetKind,
 };
+pub use check::{CheckParams, check_acts, check_consistency};
 pub use error::{ErrorCode, NX_VENDOR, ONF_VENDOR, OfpError};
+pub use error_text::TextError;
 pub use flow::{FieldId, FieldValue, OfPort, Subfield};
+pub use flow_mod::{
+    AggregateStats, Duration, FlowFlags, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest,
+};
 pub use names::{NameMap, Names};
+pub use text::{
+    DEPTH_MAX, ParsedFlowMod, format_actions, parse_actions, parse_flow_mod, parse_flow_mod_line,
+    parse_flow_stats_request, parse_instructions, parse_match, put_actions, put_flow_stats,
+};
 pub use version::{Protocols, Version};

@@ -22,12 +22,14 @@ pub(crate) enum Allowed {
     /// The meter instruction.
     Meter,
     /// Nothing.
+    #[expect(dead_code, reason = "for the binary codecs")]
     Actions,
 }
 
 /// A list that was refused.
 #[derive(Debug)]
 pub(crate) struct Refused {
+    #[expect(dead_code, reason = "for the binary codecs")]
     pub(crate) error: OfpError,
     pub(crate) text: String,
 }
@@ -179,7 +181,10 @@ fn nested(act: &Act, outer: Outer) -> Result<(), Refused> {
     match (outer, field) {
         (Outer::Ct, None) => unsupported(),
         (Outer::Ct, Some(f)) if !of_ct => {
-            let text = format!("ct action doesn't support nested modification of {}", f.name());
+            let text = format!(
+                "ct action doesn't support nested modification of {}",
+                f.name()
+            );
             Err(refuse(OfpError::OFPBAC_BAD_ARGUMENT, text))
         }
         (Outer::Ct | Outer::Clone | Outer::WriteActions, _) if matches!(act, Act::Meter(_)) => {

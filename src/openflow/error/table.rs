@@ -8,7 +8,7 @@ macro_rules! errors {
     ($($name:ident => [$($span:expr),+],)*) => {
         /// Position in the table, in the order below.
         #[derive(Clone, Copy)]
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "OpenFlow's names")]
+        #[expect(non_camel_case_types, reason = "OpenFlow's names")]
         enum Index { $($name),* }
         impl OfpError {
             $(#[doc = concat!("`", stringify!($name), "`")] pub const $name: Self = Self(Index::$name as u8);)*

@@ -165,7 +165,12 @@ fn put_bundle(out: &mut String, b: &BundleAct, n: Names<'_>) {
 fn put_multipath(out: &mut String, m: &MultipathAct) {
     let links = u32::from(m.max_link) + 1;
     let (fields, alg) = (m.fields.name(), m.algorithm.name());
-    say!(out, "multipath({fields},{},{alg},{links},{},", m.basis, m.arg);
+    say!(
+        out,
+        "multipath({fields},{},{alg},{links},{},",
+        m.basis,
+        m.arg
+    );
     put_subfield(out, &m.dst);
     out.push(')');
 }
@@ -314,7 +319,12 @@ fn put_encap(out: &mut String, header: EncapHeader, props: &[(u16, u8, Vec<u8>)]
 fn put_decap(out: &mut String, new_type: Option<u32>) {
     out.push_str("decap(");
     if let Some(t) = new_type {
-        say!(out, "packet_type(ns={},type={})", t >> 16, c_hex(u64::from(t & 0xffff)));
+        say!(
+            out,
+            "packet_type(ns={},type={})",
+            t >> 16,
+            c_hex(u64::from(t & 0xffff))
+        );
     }
     out.push(')');
 }
@@ -323,7 +333,12 @@ fn put_flow(out: &mut String, act: &Act, n: Names<'_>) -> bool {
     match act {
         Act::SetTunnel { id, wide } => {
             let wide = *wide || *id > u64::from(u32::MAX);
-            say!(out, "set_tunnel{}:{}", if wide { "64" } else { "" }, c_hex(*id));
+            say!(
+                out,
+                "set_tunnel{}:{}",
+                if wide { "64" } else { "" },
+                c_hex(*id)
+            );
         }
         Act::SetQueue(q) => say!(out, "set_queue:{q}"),
         Act::FinTimeout { idle, hard } => put_fin_timeout(out, *idle, *hard),

@@ -34,9 +34,7 @@ pub(super) fn learn(arg: &str, names: Names<'_>) -> Parse<Act> {
             "table" => match names.parse_table(value) {
                 None => return Err(format!("unknown table \"{value}\"")),
                 Some(255) => {
-                    return Err(format!(
-                        "{arg}: table id 255 not valid for `learn' action"
-                    ));
+                    return Err(format!("{arg}: table id 255 not valid for `learn' action"));
                 }
                 Some(table) => l.table = table,
             },
@@ -115,14 +113,14 @@ fn match_spec(
                 ));
             }
             Ok(src) => LearnSrc::Field(src),
-            Err(not_field) => LearnSrc::Immediate(
-                immediate(orig, dst, value, names).map_err(|not_value| {
+            Err(not_field) => {
+                LearnSrc::Immediate(immediate(orig, dst, value, names).map_err(|not_value| {
                     format!(
                         "{orig}: {name} value {value} cannot be parsed as a subfield \
                          ({not_field}) or an immediate value ({not_value})"
                     )
-                })?,
-            ),
+                })?)
+            }
         }
     };
     Ok(LearnSpec {
@@ -178,7 +176,10 @@ fn load_spec(name: &str, value: &str) -> Parse<LearnSpec> {
     }
     let dst = short(parse_subfield(dst_text)?, value, dst_text)?;
     if !bits::fits(&imm, dst.n_bits) {
-        return Err(format!("{value}: value does not fit into {} bits", dst.n_bits));
+        return Err(format!(
+            "{value}: value does not fit into {} bits",
+            dst.n_bits
+        ));
     }
     Ok(LearnSpec {
         n_bits: dst.n_bits,

@@ -4,15 +4,20 @@
 
 mod ct;
 mod encap;
+pub(crate) mod flow;
 mod format;
 mod hashing;
 mod learn;
 mod parse;
 pub(crate) mod scan;
 
+pub use flow::{
+    ParsedFlowMod, parse_flow_mod, parse_flow_mod_line, parse_flow_stats_request, parse_match,
+    put_flow_stats,
+};
 pub use format::{format_actions, put_actions};
+pub(crate) use parse::parse_list;
 pub use parse::{parse_actions, parse_instructions};
-pub(crate) use parse::{Parsed, parse_list};
 
 use crate::names::put;
 

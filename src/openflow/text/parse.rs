@@ -4,11 +4,11 @@ use super::scan::{self, Pairs, hex_bytes, strtoull, u8_of, u16_of, u32_of, u64_o
 use super::{CONTENT_MAX, DEPTH_MAX, ct, encap, hashing, learn};
 use crate::action::{Act, Acts, SetKind};
 use crate::bits;
-use crate::error_text::Error;
+use crate::error_text::TextError;
 use crate::field::{self, parse_subfield};
 use crate::names::Names;
 use crate::reason;
-use crate::verify::{Outer, verify};
+use crate::verify::{Allowed, Outer, verify};
 use crate::version::{Protocols, Version};
 use flow::{FieldValue, OfPort, Subfield};
 
@@ -26,7 +26,7 @@ pub(crate) struct Parsed {
 ///
 /// # Errors
 /// What `ovs-ofctl` would say.
-pub fn parse_actions(text: &str, names: Names<'_>) -> Result<Acts, Error> {
+pub fn parse_actions(text: &str, names: Names<'_>) -> Result<Acts, TextError> {
     Ok(parse_list(text, names, false)?.acts)
 }
 
@@ -34,7 +34,7 @@ pub fn parse_actions(text: &str, names: Names<'_>) -> Result<Acts, Error> {
 ///
 /// # Errors
 /// What `ovs-ofctl` would say.
-pub fn parse_instructions(text: &str, names: Names<'_>) -> Result<Acts, Error> {
+pub fn parse_instructions(text: &str, names: Names<'_>) -> Result<Acts, TextError> {
     Ok(parse_list(text, names, true)?.acts)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn parse_list(
     text: &str,
     names: Names<'_>,
     instructions: bool,
-) -> Result<Parsed, Error> {
+) -> Result<Parsed, TextError> {
     let mut p = Parser {
         names,
         depth: 0,
@@ -94,7 +94,12 @@ impl Parser<'_> {
                 "\"drop\" must not be accompanied by any other action or instruction".into(),
             );
         }
-        verify(&acts, Version::V11, instructions, outer).map_err(|e| e.text)?;
+        let allowed = if instructions {
+            Allowed::All
+        } else {
+            Allowed::Meter
+        };
+        verify(&acts, Version::V11, allowed, outer).map_err(|e| e.text)?;
         Ok(acts)
     }
 
@@ -570,13 +575,11 @@ fn load(arg: &str) -> Parse<Act> {
         ));
     }
     let mut bytes = FieldValue::from_elem(0, width);
-    let mut mask = FieldValue::from_elem(0, width);
-    bits::copy(&imm, 0, &mut bytes, dst.ofs, dst.n_bits);
-    bits::ones(&mut mask, dst.ofs, dst.n_bits);
+    dst.into_value(&imm, &mut bytes);
     Ok(Act::SetField {
         field: dst.field,
         value: bytes,
-        mask: bits::partial(mask),
+        mask: bits::partial(dst.mask_value()),
         kind: SetKind::Load,
         flow_has_vlan: false,
     })

@@ -1,7 +1,6 @@
 //! The lexical layer of flow syntax: `key=value`, `key:value`, `key(value)` lists and C-like numbers.
 
-/// Blanks that separate pairs.
-const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+/// What separates pairs.
 const LIST: [char; 5] = [',', ' ', '\t', '\r', '\n'];
 
 /// Walks `key`, `key=value`, `key:value` and `key(value)` pairs separated by commas or blanks.
@@ -195,6 +194,10 @@ impl<'a> Tokens<'a> {
     pub(crate) fn new(s: &'a str) -> Self {
         Self { rest: s }
     }
+    /// What no token has taken yet.
+    pub(crate) fn rest(&self) -> &'a str {
+        self.rest
+    }
     pub(crate) fn next(&mut self, delims: &[char]) -> Option<&'a str> {
         let s = self.rest.trim_start_matches(delims);
         if s.is_empty() {
@@ -205,11 +208,6 @@ impl<'a> Tokens<'a> {
         self.rest = s.get(end + 1..).unwrap_or("");
         Some(&s[..end])
     }
-}
-
-/// Blanks at the front skipped.
-pub(crate) fn skip_blank(s: &str) -> &str {
-    s.trim_start_matches(BLANK)
 }
 
 #[cfg(test)]
