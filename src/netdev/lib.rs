@@ -8,12 +8,14 @@
 //! stop) -> `rx_open`/`tx_open` per queue, moved into packet threads -> queues dropped -> last reference
 //! dropped: flags and other changed device state are restored.
 
+mod cnum;
 pub mod device;
 pub mod dummy;
 pub mod error;
 pub mod patch;
 pub mod pcap;
 pub mod registry;
+pub mod tunnel;
 mod vport;
 
 pub use device::{
@@ -21,4 +23,4 @@ pub use device::{
     QueueStats, RxQueue, Stats, TunnelConfig, TxQueue, TxReport,
 };
 pub use error::{NetdevError, os_error};
-pub use registry::{Registry, parse_name};
+pub use registry::{OpenDevice, Registry, configure, parse_name};

@@ -8,8 +8,8 @@
 //! come back here. Invariants: a name is in the list at most once; a class with open devices cannot be
 //! unregistered.
 
-use crate::device::{Device, Provider};
-use crate::error::NetdevError;
+use crate::device::{Config, Device, Provider};
+use crate::error::{NetdevError, os_error};
 use base::sync::{Arc, Mutex, RwLock, Weak, lock, read, write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
@@ -264,6 +264,19 @@ impl Registry {
         fds.dedup();
         fds
     }
+}
+
+/// Sets a device's configuration, and logs a refusal as Open vSwitch's `netdev` module does (the class
+/// has logged its reasons already).
+///
+/// # Errors
+/// What [`Device::set_config`] says.
+pub fn configure(device: &dyn Device, config: &Config) -> Result<Vec<String>, NetdevError> {
+    device.set_config(config).inspect_err(|e| {
+        let errno = std::io::Error::from_raw_os_error(e.errno());
+        tracing::warn!(target: "netdev", "{}: could not set configuration ({})",
+            device.name(), os_error(&errno));
+    })
 }
 
 /// Splits `[type@]name` into (name, type); the type defaults to [`DEFAULT_CLASS`].

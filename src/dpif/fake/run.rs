@@ -73,31 +73,31 @@ pub(super) fn inject(core: &Core, state: &mut State, port: OdpPort, packet: &[u8
     let mut key = Flow::zero();
     flow::extract(frame.data(), &Metadata::of_frame(&frame), &mut key);
     state.ledger.injected += 1;
-    process(core, state, frame, key, 0);
+    process(core, state, frame, &key, 0);
 }
 
 /// Looks the packet up and does what the flow says, or parks it.
-fn process(core: &Core, state: &mut State, frame: Frame, key: Flow, depth: u32) {
+fn process(core: &Core, state: &mut State, frame: Frame, key: &Flow, depth: u32) {
     if depth > RECIRC_MAX {
-        state.ledger.drop(&key, DropReason::RecircDepth, 1);
+        state.ledger.drop(key, DropReason::RecircDepth, 1);
         return;
     }
     let Some(&pmd) = state.pmds.first() else {
-        state.ledger.drop(&key, DropReason::UpcallDisabled, 1);
+        state.ledger.drop(key, DropReason::UpcallDisabled, 1);
         return;
     };
-    let Some(flow) = state.flows.lookup(pmd, &key) else {
+    let Some(flow) = state.flows.lookup(pmd, key) else {
         state.ledger.misses += 1;
         park(core, state, frame, key);
         return;
     };
-    add_stats(&mut flow.stats, &one_packet(core, &frame, &key));
+    add_stats(&mut flow.stats, &one_packet(core, &frame, key));
     let actions = Arc::clone(&flow.actions);
     state.ledger.hits += 1;
     let mut run = Run {
         core,
         state,
-        key,
+        key: *key,
         depth,
         keep: 0,
     };
@@ -114,18 +114,18 @@ fn one_packet(core: &Core, frame: &Frame, key: &Flow) -> FlowStats {
 }
 
 /// Puts a packet behind the pending miss of its key, or raises an upcall for a new one.
-fn park(core: &Core, state: &mut State, frame: Frame, key: Flow) {
+fn park(core: &Core, state: &mut State, frame: Frame, key: &Flow) {
     if !state.upcalls.on {
         state.ledger.lost += 1;
-        state.ledger.drop(&key, DropReason::UpcallDisabled, 1);
+        state.ledger.drop(key, DropReason::UpcallDisabled, 1);
         return;
     }
-    if let Some(parked) = state.upcalls.parked.iter_mut().find(|p| p.key == key) {
+    if let Some(parked) = state.upcalls.parked.iter_mut().find(|p| p.key == *key) {
         if parked.frames.len() < PARK_MAX {
             parked.frames.push(frame);
         } else {
             state.ledger.lost += 1;
-            state.ledger.drop(&key, DropReason::ParkFull, 1);
+            state.ledger.drop(key, DropReason::ParkFull, 1);
         }
         return;
     }
@@ -135,8 +135,8 @@ fn park(core: &Core, state: &mut State, frame: Frame, key: Flow) {
     };
     let upcall = Upcall {
         kind: UpcallKind::Miss,
-        key: Arc::new(key),
-        ufid: Ufid::of(&key),
+        key: Arc::new(*key),
+        ufid: Ufid::of(key),
         packet_len: frame.len() as u32,
         frame: None,
         park: Some(token),
@@ -146,12 +146,12 @@ fn park(core: &Core, state: &mut State, frame: Frame, key: Flow) {
     };
     if state.upcalls.raise(upcall).is_err() {
         state.ledger.lost += 1;
-        state.ledger.drop(&key, DropReason::UpcallQueueFull, 1);
+        state.ledger.drop(key, DropReason::UpcallQueueFull, 1);
         return;
     }
     state.upcalls.parked.push(Parked {
         token,
-        key,
+        key: *key,
         frames: vec![frame],
     });
     core.upcall_seq.change();
@@ -263,7 +263,7 @@ impl Run<'_> {
                     tunnel: Some(&self.key.tunnel),
                 };
                 flow::extract(copy.data(), &md, &mut key);
-                process(self.core, self.state, copy, key, self.depth + 1);
+                process(self.core, self.state, copy, &key, self.depth + 1);
             }
             Action::Clone(actions) => self.nested(frame, actions),
             Action::Sample {
