@@ -12,6 +12,8 @@ mod cnum;
 pub mod device;
 pub mod dummy;
 pub mod error;
+pub mod fault;
+mod mailbox;
 pub mod patch;
 pub mod pcap;
 pub mod registry;

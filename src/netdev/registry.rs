@@ -21,6 +21,18 @@ pub const DEFAULT_CLASS: &str = "system";
 #[derive(Debug, Clone, Default)]
 pub struct Registry(Arc<Inner>);
 
+/// A handle that does not keep the registry alive, for classes that open other ports.
+#[derive(Debug, Clone)]
+pub struct WeakRegistry(Weak<Inner>);
+
+impl WeakRegistry {
+    /// The registry, while anybody holds it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Registry> {
+        self.0.upgrade().map(Registry)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     classes: RwLock<BTreeMap<&'static str, Arc<dyn Provider>>>,
@@ -51,6 +63,12 @@ impl Registry {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A handle for classes, which the registry holds itself.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRegistry {
+        WeakRegistry(Arc::downgrade(&self.0))
     }
 
     /// Adds a class.

@@ -320,7 +320,7 @@ impl State {
     fn queue_packet(&mut self, packet: &[u8], queue: u32) {
         self.pcap.record(true, packet);
         for list in self.lists.iter().filter(|l| l.queue == queue) {
-            list.push(HeapPool::global().copy_from(packet));
+            list.frames.push(HeapPool::global().copy_from(packet));
         }
     }
     fn current(&self) -> Queues {
@@ -511,7 +511,11 @@ impl Device for DummyDevice {
         Ok(())
     }
     fn rx_pending(&self) -> u64 {
-        lock(&self.state).lists.iter().map(|l| l.len() as u64).sum()
+        lock(&self.state)
+            .lists
+            .iter()
+            .map(|l| l.frames.len() as u64)
+            .sum()
     }
     fn change_seq(&self) -> u64 {
         self.change_seq.load(Ordering::Relaxed)
