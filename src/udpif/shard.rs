@@ -1,0 +1,307 @@
+//! One part of the ukeys, with the index from what they depend on to them.
+//!
+//! Everything here happens under the shard's lock, which [`crate::map::UkeyMap`] holds. Nothing here
+//! translates, talks to the datapath or takes another lock.
+//!
+//! The index is a list of slots for each fact. Entries are removed lazily: an entry is believed only if
+//! its ukey still has that dependency, and a list more than half of which is dead is rebuilt.
+
+use crate::deps::{ChangeSet, DepKey, Deps};
+use crate::state::{IllegalTransition, UkeyState};
+use crate::ukey::{Ukey, UkeyId};
+use flow::{Flow, Mask};
+use hashbrown::{HashMap, HashTable};
+use slab::Slab;
+use smallvec::SmallVec;
+
+/// A ukey's place in its shard. Valid while the ukey is claimed or the lock is held.
+pub type Slot = u32;
+
+/// The ukeys that depend, or once depended, on one fact.
+#[derive(Debug, Default)]
+struct Posting {
+    slots: SmallVec<[Slot; 4]>,
+    live: u32,
+}
+
+/// Part of the ukeys.
+#[derive(Debug)]
+pub struct Shard<E> {
+    ukeys: Slab<Ukey<E>>,
+    ids: HashTable<Slot>,
+    index: HashMap<DepKey, Posting, ahash::RandomState>,
+    /// Stale ukeys to be translated again. May name slots that are not stale any more.
+    worklist: Vec<Slot>,
+    /// Changes posted up to this number have been marked here.
+    marked: u64,
+    live: usize,
+}
+
+/// What became of an insertion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insert {
+    /// It is in, in this slot.
+    New(Slot),
+    /// It is in, in the place of a tombstone.
+    Replaced(Slot),
+    /// A ukey of that name is there already.
+    Known(Slot),
+}
+
+impl<E> Default for Shard<E> {
+    fn default() -> Self {
+        Self {
+            ukeys: Slab::new(),
+            ids: HashTable::new(),
+            index: HashMap::default(),
+            worklist: Vec::new(),
+            marked: 0,
+            live: 0,
+        }
+    }
+}
+
+impl<E> Shard<E> {
+    /// Ukeys, tombstones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ukeys.len()
+    }
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ukeys.is_empty()
+    }
+    /// Ukeys whose flow may be in the datapath.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.live
+    }
+    /// The place of a ukey.
+    #[must_use]
+    pub fn find(&self, id: &UkeyId) -> Option<Slot> {
+        let ukeys = &self.ukeys;
+        self.ids
+            .find(id.hash(), |&s| ukeys[s as usize].id == *id)
+            .copied()
+    }
+    /// The ukey in a slot.
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&Ukey<E>> {
+        self.ukeys.get(slot as usize)
+    }
+    /// The ukey in a slot, to be changed (its dependencies and state change through the shard).
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Ukey<E>> {
+        self.ukeys.get_mut(slot as usize)
+    }
+    /// Every slot in use.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Slot> {
+        self.ukeys.iter().map(|(s, _)| slot_of(s)).collect()
+    }
+    /// Takes the slots that wait to be translated again.
+    pub fn take_worklist(&mut self) -> Vec<Slot> {
+        std::mem::take(&mut self.worklist)
+    }
+    /// Puts a slot back on the list.
+    pub fn requeue(&mut self, slot: Slot) {
+        self.worklist.push(slot);
+    }
+
+    /// Puts a new ukey in, as Visible. `translated_at` is the number of changes posted before its
+    /// translation began: later ones may have been marked before it could be found.
+    pub fn insert(&mut self, mut ukey: Ukey<E>, translated_at: u64) -> Insert {
+        let id = ukey.id;
+        let old = self.find(&id);
+        if let Some(slot) = old {
+            let tombstone = &self.ukeys[slot as usize];
+            if tombstone.state() != UkeyState::Evicted || tombstone.claimed {
+                return Insert::Known(slot);
+            }
+            ukey.dump_round = tombstone.dump_round;
+            self.remove(slot);
+        }
+        let legal = ukey.transition(UkeyState::Visible);
+        debug_assert!(legal.is_ok(), "a new ukey is Created");
+        let slot = slot_of(self.ukeys.vacant_key());
+        if self.marked > translated_at {
+            ukey.stale = true;
+            self.worklist.push(slot);
+        }
+        for dep in &ukey.deps {
+            let posting = self.index.entry(dep.key).or_default();
+            posting.slots.push(slot);
+            posting.live += 1;
+        }
+        self.ukeys.insert(ukey);
+        self.live += 1;
+        let ukeys = &self.ukeys;
+        self.ids
+            .insert_unique(id.hash(), slot, |&s| ukeys[s as usize].id.hash());
+        if old.is_some() {
+            Insert::Replaced(slot)
+        } else {
+            Insert::New(slot)
+        }
+    }
+
+    /// Moves a ukey to its next state.
+    ///
+    /// # Errors
+    /// The transition is illegal; nothing changed.
+    pub fn transition(&mut self, slot: Slot, to: UkeyState) -> Result<(), IllegalTransition> {
+        let Some(ukey) = self.ukeys.get_mut(slot as usize) else {
+            return Ok(());
+        };
+        let was = ukey.state().is_live();
+        ukey.transition(to)?;
+        if was && !to.is_live() {
+            self.live -= 1;
+        }
+        Ok(())
+    }
+
+    /// Removes a tombstone. True when it was one and is gone.
+    pub fn remove(&mut self, slot: Slot) -> bool {
+        let removable = |u: &Ukey<E>| u.state() == UkeyState::Evicted && !u.claimed;
+        if !self.ukeys.get(slot as usize).is_some_and(removable) {
+            return false;
+        }
+        let deps = std::mem::take(&mut self.ukeys[slot as usize].deps);
+        self.unindex(&deps);
+        let hash = self.ukeys[slot as usize].id.hash();
+        if let Ok(entry) = self.ids.find_entry(hash, |&s| s == slot) {
+            entry.remove();
+        }
+        let mut ukey = self.ukeys.remove(slot as usize);
+        ukey.transition(UkeyState::Deleted).is_ok()
+    }
+
+    /// Replaces a ukey's dependencies.
+    pub fn set_deps(&mut self, slot: Slot, deps: Deps) {
+        let Some(ukey) = self.ukeys.get_mut(slot as usize) else {
+            return;
+        };
+        if ukey.deps == deps {
+            return;
+        }
+        let old = std::mem::take(&mut ukey.deps);
+        self.unindex(&old);
+        for dep in &deps {
+            let posting = self.index.entry(dep.key).or_default();
+            posting.slots.push(slot);
+            posting.live += 1;
+        }
+        if let Some(ukey) = self.ukeys.get_mut(slot as usize) {
+            ukey.deps = deps;
+        }
+    }
+
+    /// Takes entries out of the index; their ukey must not have them any more.
+    fn unindex(&mut self, deps: &Deps) {
+        for dep in deps {
+            let Some(posting) = self.index.get_mut(&dep.key) else {
+                continue;
+            };
+            posting.live -= 1;
+            if posting.live == 0 {
+                self.index.remove(&dep.key);
+            } else if posting.slots.len() > 2 * posting.live as usize + 8 {
+                let ukeys = &self.ukeys;
+                posting.slots.sort_unstable();
+                posting.slots.dedup();
+                posting.slots.retain(|s| has(ukeys, *s, dep.key));
+            }
+        }
+    }
+
+    /// Marks every ukey that a set of changes, the `posted`-th of all included, may concern. `concerns`
+    /// decides about additions.
+    pub fn mark<P>(
+        &mut self,
+        changes: &ChangeSet<P>,
+        posted: u64,
+        concerns: &dyn Fn(&P, u64, &Flow, &Mask) -> bool,
+    ) {
+        self.marked = self.marked.max(posted);
+        if changes.is_empty() || self.ukeys.is_empty() {
+            return;
+        }
+        if changes.all {
+            for slot in self.slots() {
+                self.mark_one(slot);
+            }
+            return;
+        }
+        // Walk whichever is shorter: the changes or the ukeys.
+        if changes.keys.len() < self.ukeys.len().saturating_mul(4) {
+            for &key in &changes.keys {
+                for slot in self.dependants(key) {
+                    self.mark_one(slot);
+                }
+            }
+        } else {
+            let hit = |u: &Ukey<E>| u.deps.iter().any(|d| changes.keys.contains(&d.key));
+            let slots: Vec<Slot> = self
+                .ukeys
+                .iter()
+                .filter(|(_, u)| hit(u))
+                .map(|(s, _)| slot_of(s))
+                .collect();
+            slots.into_iter().for_each(|s| self.mark_one(s));
+        }
+        for (&key, probes) in &changes.probes {
+            for slot in self.dependants(key) {
+                let ukey = &self.ukeys[slot as usize];
+                if ukey.stale {
+                    continue;
+                }
+                let flow = ukey.key.unpack();
+                let concerned = ukey
+                    .deps
+                    .iter()
+                    .filter(|d| d.key == key)
+                    .any(|d| probes.iter().any(|p| concerns(p, d.note, &flow, &ukey.mask)));
+                if concerned {
+                    self.mark_one(slot);
+                }
+            }
+        }
+    }
+
+    /// The ukeys that depend on a fact.
+    #[must_use]
+    pub fn dependants(&self, key: DepKey) -> Vec<Slot> {
+        let Some(posting) = self.index.get(&key) else {
+            return Vec::new();
+        };
+        let mut slots: Vec<Slot> = posting
+            .slots
+            .iter()
+            .copied()
+            .filter(|&s| has(&self.ukeys, s, key))
+            .collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+
+    fn mark_one(&mut self, slot: Slot) {
+        let ukey = &mut self.ukeys[slot as usize];
+        // Tombstones are nobody's business; a claimed one that is marked again must be done again.
+        if !ukey.stale && ukey.state() != UkeyState::Evicted {
+            ukey.stale = true;
+            self.worklist.push(slot);
+        }
+    }
+}
+
+fn has<E>(ukeys: &Slab<Ukey<E>>, slot: Slot, key: DepKey) -> bool {
+    ukeys
+        .get(slot as usize)
+        .is_some_and(|u| u.deps.iter().any(|d| d.key == key))
+}
+
+fn slot_of(index: usize) -> Slot {
+    Slot::try_from(index).expect("a shard holds fewer than 2^32 ukeys: the flow limit is a u32")
+}
