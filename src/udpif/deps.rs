@@ -119,11 +119,19 @@ impl<P> ChangeSet<P> {
     }
 }
 
+#[derive(Debug)]
+struct Waiting<P> {
+    set: ChangeSet<P>,
+    posted: u64,
+    /// Something other than a change waits for a round.
+    nudged: bool,
+}
+
 /// Changes posted and not yet taken by a revalidation round. Any thread posts; the leader takes.
 /// The lock is a leaf: nothing else is locked while it is held.
 #[derive(Debug)]
 pub struct Pending<P> {
-    set: Mutex<(ChangeSet<P>, u64)>,
+    waiting: Mutex<Waiting<P>>,
     /// Moves on every post; what the leader sleeps on.
     pub wake: Seq,
 }
@@ -131,7 +139,11 @@ pub struct Pending<P> {
 impl<P> Default for Pending<P> {
     fn default() -> Self {
         Self {
-            set: Mutex::new((ChangeSet::default(), 0)),
+            waiting: Mutex::new(Waiting {
+                set: ChangeSet::default(),
+                posted: 0,
+                nudged: false,
+            }),
             wake: Seq::new(),
         }
     }
@@ -140,27 +152,39 @@ impl<P> Default for Pending<P> {
 impl<P> Pending<P> {
     /// Posts changes that are published already.
     pub fn post(&self, changes: impl IntoIterator<Item = Change<P>>) {
-        let mut guard = lock(&self.set);
-        let before = guard.1;
+        let mut waiting = lock(&self.waiting);
+        let before = waiting.posted;
         for change in changes {
-            guard.0.add(change);
-            guard.1 += 1;
+            waiting.set.add(change);
+            waiting.posted += 1;
         }
-        let moved = guard.1 != before;
-        drop(guard);
+        let moved = waiting.posted != before;
+        drop(waiting);
         if moved {
             self.wake.change();
         }
     }
+    /// Asks for a round although nothing new changed.
+    pub fn nudge(&self) {
+        lock(&self.waiting).nudged = true;
+        self.wake.change();
+    }
     /// Number of changes posted so far. To be read before a translation.
     #[must_use]
     pub fn posted(&self) -> u64 {
-        lock(&self.set).1
+        lock(&self.waiting).posted
+    }
+    /// True when something waits for a round.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        let waiting = lock(&self.waiting);
+        waiting.nudged || !waiting.set.is_empty()
     }
     /// Takes what was posted, and the number of changes posted so far.
     pub fn take(&self) -> (ChangeSet<P>, u64) {
-        let mut guard = lock(&self.set);
-        (std::mem::take(&mut guard.0), guard.1)
+        let mut waiting = lock(&self.waiting);
+        waiting.nudged = false;
+        (std::mem::take(&mut waiting.set), waiting.posted)
     }
 }
 

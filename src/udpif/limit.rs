@@ -104,7 +104,7 @@ pub struct AgeHistogram {
 }
 
 impl AgeHistogram {
-    const BUCKETS: usize = 33;
+    const BUCKETS: usize = 32;
 
     fn bucket(age_ms: u64) -> usize {
         (64 - age_ms.leading_zeros() as usize).min(Self::BUCKETS - 1)

@@ -10,15 +10,6 @@ use base::sync::{AtomicUsize, CachePadded, Mutex, Ordering, lock};
 /// Shards. A power of two.
 pub const SHARDS: usize = 128;
 
-/// Names a ukey's place among all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Which shard.
-    pub shard: usize,
-    /// Where in it.
-    pub slot: Slot,
-}
-
 /// All ukeys.
 #[derive(Debug)]
 pub struct UkeyMap<E> {
@@ -59,6 +50,23 @@ impl<E> UkeyMap<E> {
             self.live.fetch_sub(before - after, Ordering::Relaxed);
         }
         result
+    }
+
+    /// Works on the shard of a ukey of this name.
+    pub fn with_id<R>(&self, id: &UkeyId, body: impl FnOnce(&mut Shard<E>) -> R) -> R {
+        self.with(Self::shard_of(id), body)
+    }
+
+    /// Works on a ukey, if there is one of this name.
+    pub fn with_ukey<R>(
+        &self,
+        id: &UkeyId,
+        body: impl FnOnce(&mut Shard<E>, Slot) -> Option<R>,
+    ) -> Option<R> {
+        self.with_id(id, |shard| {
+            let slot = shard.find(id)?;
+            body(shard, slot)
+        })
     }
 
     /// Flows that may be in the datapath.

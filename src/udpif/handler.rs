@@ -1,0 +1,413 @@
+//! Handlers: from upcalls to installed flows.
+//!
+//! A handler takes a batch of upcalls, translates each *distinct* flow once (an upcall that the mask of an
+//! earlier one of the batch covers needs no translation of its own), and sends one message to each packet
+//! thread: installations, and the release of the parked packets, in the order of arrival. When the answer is
+//! there, ukeys are confirmed and the released packets credited.
+//!
+//! What a packet teaches (MAC addresses, `learn`) is applied between its translation and the next one, so
+//! that a request and its reply in one batch behave as if they had come one after the other.
+//!
+//! Runs on handler threads, or on the caller in manual mode.
+
+use crate::core::Core;
+use crate::shard::Insert;
+use crate::state::UkeyState;
+use crate::translator::{Ask, Translation, Translator};
+use crate::ukey::{NewUkey, Ukey, UkeyId, ufid_of};
+use base::clock::Nanos;
+use base::log::RateLimit;
+use base::sync::{Arc, Ordering};
+use dpif::{
+    DpifError, Execute, FlowPut, Op, ParkToken, PmdId, PutFlags, Resume, Upcall, UpcallKind,
+};
+use flow::{Flow, Mask};
+use odp::{Action, Actions, DropReason, FlowStats, UserspaceCookie};
+use packet::Frame;
+
+/// Upcalls taken at once.
+pub const BATCH_MAX: usize = 64;
+
+/// What an operation of a batch was for.
+#[derive(Debug)]
+enum Purpose<E> {
+    /// To install this ukey's flow.
+    Install(UkeyId),
+    /// To install again a flow that the datapath had lost.
+    Reinstall(UkeyId),
+    /// To release packets, to be credited here.
+    Release(Option<Arc<E>>),
+    /// To execute a packet of this many bytes, to be credited here if anywhere.
+    Run(Option<Arc<E>>, FlowStats),
+}
+
+/// A translated flow of a batch.
+#[derive(Debug)]
+struct Job<E> {
+    key: Arc<Flow>,
+    /// Mask to install.
+    mask: Arc<Mask>,
+    translation: Translation<E>,
+    /// Changes posted before it was translated.
+    posted: u64,
+    /// Packet threads for which the installation was decided.
+    decided: Vec<PmdId>,
+}
+
+/// Operations for the packet threads, in the order in which their upcalls came.
+#[derive(Debug)]
+struct Ops<E>(Vec<(PmdId, Op, Purpose<E>)>);
+
+/// One batch.
+#[derive(Debug)]
+struct Batch<'a, T: Translator> {
+    core: &'a Core<T>,
+    now: Nanos,
+    jobs: Vec<Job<T::Effects>>,
+    ops: Ops<T::Effects>,
+}
+
+/// Handles a batch of upcalls.
+pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) {
+    core.counters.upcalls.add_shared(upcalls.len() as u64);
+    let mut batch = Batch {
+        core,
+        now: core.clock.now(),
+        jobs: Vec::new(),
+        ops: Ops(Vec::with_capacity(upcalls.len() * 2)),
+    };
+    for mut upcall in upcalls {
+        match std::mem::replace(&mut upcall.kind, UpcallKind::Miss) {
+            UpcallKind::Miss => batch.miss(upcall),
+            UpcallKind::Action(userspace) => match userspace.cookie {
+                UserspaceCookie::SlowPath { .. } => batch.slow(upcall, &userspace),
+                UserspaceCookie::SFlow { .. }
+                | UserspaceCookie::FlowSample { .. }
+                | UserspaceCookie::Ipfix { .. }
+                | UserspaceCookie::Controller { .. } => {
+                    core.translator.deliver(upcall, &userspace);
+                }
+            },
+        }
+    }
+    batch.run();
+}
+
+impl<T: Translator> Batch<'_, T> {
+    /// A packet that no flow matched.
+    fn miss(&mut self, upcall: Upcall) {
+        let known = self
+            .jobs
+            .iter()
+            .position(|j| j.translation.cacheable && j.key.equals_under(&upcall.key, &j.mask));
+        let job = match known {
+            Some(j) => j,
+            None => match self.translate(&upcall) {
+                Ok(job) => {
+                    self.jobs.push(job);
+                    self.jobs.len() - 1
+                }
+                Err(reason) => {
+                    self.release(upcall, &Arc::new(vec![Action::Drop(reason)]), None);
+                    return;
+                }
+            },
+        };
+        self.install(job, &upcall);
+        let t = &self.jobs[job].translation;
+        let (actions, effects) = (t.install.clone(), t.effects.clone());
+        self.release(upcall, &actions, Some(effects));
+    }
+
+    fn translate(&self, upcall: &Upcall) -> Result<Job<T::Effects>, DropReason> {
+        let core = self.core;
+        let posted = core.pending.posted(); // before the translation: see deps
+        let ask = Ask {
+            key: &upcall.key,
+            frame: None,
+            from: None,
+            live: true,
+            now: self.now,
+        };
+        core.counters.translations.add_shared(1);
+        let mut translation = core.translator.translate(&ask)?;
+        core.translator.learn(&translation, &ask);
+        translation.install = core.shared.actions(&translation.install);
+        let mask = if core.megaflows.load(Ordering::Relaxed) {
+            translation.mask.clone()
+        } else {
+            core.translator.exact_mask(&upcall.key)
+        };
+        Ok(Job {
+            key: upcall.key.clone(),
+            mask: core.shared.mask(&mask),
+            translation,
+            posted,
+            decided: Vec::new(),
+        })
+    }
+
+    /// Installs a job's flow on the packet thread of an upcall, once, if it may be.
+    fn install(&mut self, job: usize, upcall: &Upcall) {
+        let core = self.core;
+        let job = &mut self.jobs[job];
+        if !job.translation.cacheable || job.decided.contains(&upcall.pmd) {
+            return;
+        }
+        job.decided.push(upcall.pmd);
+        let id = UkeyId {
+            ufid: ufid_of(&job.key, &job.mask),
+            pmd: upcall.pmd,
+        };
+        if over_limit(core) && !is_known(core, &id) {
+            return;
+        }
+        let ukey = Ukey::new(NewUkey {
+            id,
+            key: job.key.clone(),
+            mask: job.mask.clone(),
+            actions: job.translation.install.clone(),
+            effects: job.translation.effects.clone(),
+            deps: job.translation.deps.clone(),
+            created: self.now,
+        });
+        let posted = job.posted;
+        let (outcome, lost) = core.map.with_id(&id, |s| {
+            let outcome = s.insert(ukey, posted);
+            (outcome, lost_flow(s, outcome, upcall.raised))
+        });
+        let purpose = match outcome {
+            Insert::New(_) => Purpose::Install(id),
+            Insert::Replaced(_) => {
+                core.counters.upcall_ukey_replace.add_shared(1);
+                Purpose::Install(id)
+            }
+            Insert::Known(_) if lost => Purpose::Reinstall(id),
+            Insert::Known(_) => {
+                core.counters.handler_duplicate_upcall.add_shared(1);
+                return;
+            }
+        };
+        let put = FlowPut {
+            flags: PutFlags {
+                create: true,
+                ..PutFlags::default()
+            },
+            key: job.key.clone(),
+            mask: job.mask.clone(),
+            ufid: Some(id.ufid),
+            actions: job.translation.install.clone(),
+            pmd: Some(upcall.pmd),
+            result: Err(DpifError::Again),
+        };
+        self.ops.0.push((upcall.pmd, Op::FlowPut(put), purpose));
+    }
+
+    /// Sends a missed packet, and those parked behind it, on their way.
+    fn release(&mut self, upcall: Upcall, actions: &Arc<Actions>, effects: Option<Arc<T::Effects>>) {
+        if let Some(token) = upcall.park {
+            self.resume(token, actions, effects);
+        } else if let Some(frame) = upcall.frame {
+            let stats = one_packet(&frame, &upcall.key, self.now);
+            let op = execute(frame, upcall.key, actions.clone(), false);
+            self.ops
+                .0
+                .push((upcall.pmd, op, Purpose::Run(effects, stats)));
+        }
+    }
+
+    fn resume(
+        &mut self,
+        token: ParkToken,
+        actions: &Arc<Actions>,
+        effects: Option<Arc<T::Effects>>,
+    ) {
+        let op = Op::Resume(Resume {
+            token,
+            actions: actions.clone(),
+            result: Err(DpifError::Again),
+        });
+        self.ops
+            .0
+            .push((token.pmd, op, Purpose::Release(effects)));
+    }
+
+    /// A packet of a flow that needs userspace for each packet. Its flow (or the release of the miss that
+    /// brought it) has counted it already.
+    fn slow(&mut self, mut upcall: Upcall, userspace: &odp::Userspace) {
+        let core = self.core;
+        core.counters.slow_path_packets.add_shared(1);
+        let Some(frame) = upcall.frame.take() else {
+            return;
+        };
+        let ask = Ask {
+            key: &upcall.key,
+            frame: Some(&frame),
+            from: Some(userspace),
+            live: true,
+            now: self.now,
+        };
+        let Ok(translation) = core.translator.translate(&ask) else {
+            return;
+        };
+        core.translator.learn(&translation, &ask);
+        if translation.actions.is_empty() {
+            return;
+        }
+        let stats = one_packet(&frame, &upcall.key, self.now);
+        let op = execute(
+            frame,
+            upcall.key,
+            translation.actions,
+            translation.needs_help,
+        );
+        self.ops
+            .0
+            .push((upcall.pmd, op, Purpose::Run(None, stats)));
+    }
+
+    /// Sends the operations and digests the answers.
+    fn run(mut self) {
+        if self.ops.0.is_empty() {
+            return;
+        }
+        // One run of operations for each packet thread; within it, the order of arrival.
+        self.ops.0.sort_by_key(|(pmd, _, _)| *pmd);
+        let (mut ops, mut purposes) = (Vec::new(), Vec::new());
+        for (_, op, purpose) in self.ops.0 {
+            ops.push(op);
+            purposes.push(purpose);
+        }
+        self.core.dpif.operate(&mut ops);
+        for (op, purpose) in ops.into_iter().zip(purposes) {
+            finish(self.core, self.now, op, purpose);
+        }
+    }
+}
+
+/// Digests one answer.
+fn finish<T: Translator>(core: &Core<T>, now: Nanos, op: Op, purpose: Purpose<T::Effects>) {
+    match (op, purpose) {
+        (Op::FlowPut(put), Purpose::Install(id)) => match put.result {
+            Ok(_) => installed(core, &id, now),
+            Err(_) => refused(core, &id),
+        },
+        (Op::FlowPut(put), Purpose::Reinstall(id)) => {
+            if put.result.is_ok() {
+                reinstalled(core, &id, now);
+            }
+        }
+        (Op::Resume(resume), Purpose::Release(effects)) => {
+            if let (Ok(stats), Some(effects)) = (resume.result, effects) {
+                core.counters.released_packets.add_shared(stats.n_packets);
+                core.credit(&effects, &stats);
+            }
+        }
+        (Op::Execute(_), Purpose::Run(effects, stats)) => {
+            if let Some(effects) = effects {
+                core.counters.released_packets.add_shared(stats.n_packets);
+                core.credit(&effects, &stats);
+            }
+        }
+        (op, purpose) => debug_assert!(false, "{op:?} does not answer {purpose:?}"),
+    }
+}
+
+fn installed<T: Translator>(core: &Core<T>, id: &UkeyId, now: Nanos) {
+    core.counters.installed.add_shared(1);
+    let stale = core.map.with_ukey(id, |shard, slot| {
+        let ukey = shard.get_mut(slot)?;
+        ukey.confirmed.get_or_insert(now);
+        let (visible, stale) = (ukey.state() == UkeyState::Visible, ukey.stale);
+        if visible {
+            // Not when a dump or a purge was faster.
+            core.step(shard, slot, UkeyState::Operational);
+        }
+        Some(stale)
+    });
+    if stale == Some(true) {
+        core.pending.nudge(); // changed while it was under way: have it looked at soon
+    }
+}
+
+fn reinstalled<T: Translator>(core: &Core<T>, id: &UkeyId, now: Nanos) {
+    core.counters.reinstalled.add_shared(1);
+    let round = core.round.load(Ordering::Relaxed);
+    core.map.with_ukey(id, |shard, slot| {
+        let ukey = shard.get_mut(slot)?;
+        // The new flow counts from zero; a running dump may still show the old one.
+        ukey.pushed = FlowStats {
+            used: ukey.pushed.used,
+            ..FlowStats::default()
+        };
+        ukey.dump_round = round;
+        ukey.confirmed = Some(now);
+        Some(())
+    });
+}
+
+fn refused<T: Translator>(core: &Core<T>, id: &UkeyId) {
+    core.counters.install_failed.add_shared(1);
+    core.map.with_ukey(id, |shard, slot| {
+        if shard.get(slot)?.state() == UkeyState::Visible {
+            core.step(shard, slot, UkeyState::Evicted);
+            shard.remove(slot);
+        }
+        Some(())
+    });
+}
+
+/// True when the datapath missed a packet for a flow that it had confirmed before: it lost the flow.
+fn lost_flow<E>(shard: &mut crate::shard::Shard<E>, outcome: Insert, raised: Nanos) -> bool {
+    let Insert::Known(slot) = outcome else {
+        return false;
+    };
+    shard.get(slot).is_some_and(|u| {
+        u.state() == UkeyState::Operational
+            && !u.claimed
+            && u.confirmed.is_some_and(|confirmed| raised > confirmed)
+    })
+}
+
+fn is_known<T: Translator>(core: &Core<T>, id: &UkeyId) -> bool {
+    let live = core
+        .map
+        .with_ukey(id, |shard, slot| Some(shard.get(slot)?.state().is_live()));
+    live == Some(true)
+}
+
+fn over_limit<T: Translator>(core: &Core<T>) -> bool {
+    static LIMIT: RateLimit = RateLimit::new(1, 5);
+    let limit = core.limit();
+    if (core.map.live() as u64) < u64::from(limit) {
+        return false;
+    }
+    core.counters.upcall_flow_limit_hit.add_shared(1);
+    base::log_rl!(
+        LIMIT,
+        WARN,
+        "ofproto_dpif_upcall",
+        "upcall: datapath reached the dynamic limit of {limit} flows."
+    );
+    true
+}
+
+fn one_packet(frame: &Frame, key: &Flow, now: Nanos) -> FlowStats {
+    FlowStats {
+        n_packets: 1,
+        n_bytes: frame.len() as u64,
+        used: Some(now),
+        tcp_flags: key.tcp_flags.get(),
+    }
+}
+
+fn execute(frame: Frame, key: Arc<Flow>, actions: Arc<Actions>, needs_help: bool) -> Op {
+    Op::Execute(Execute {
+        frame: Some(frame),
+        key,
+        actions,
+        needs_help,
+        probe: false,
+        result: Err(DpifError::Again),
+    })
+}
