@@ -165,7 +165,6 @@ fn look<T: Translator>(
 /// A flow in the datapath that has no ukey: somebody else's, or one from before this process. It gets a
 /// ukey and is looked at like any other; one whose recirculation nobody can continue is removed.
 fn adopt<T: Translator>(core: &Core<T>, terms: &Terms, info: &FlowInfo, now: Nanos) {
-    static LIMIT: RateLimit = RateLimit::new(10, 60);
     core.counters.dumped_foreign_flow.add_shared(1);
     let id = UkeyId {
         ufid: info.ufid,
@@ -193,20 +192,7 @@ fn adopt<T: Translator>(core: &Core<T>, terms: &Terms, info: &FlowInfo, now: Nan
         now,
     });
     let (Ok(translation), false) = (translation, recirculates) else {
-        base::log_rl!(
-            LIMIT,
-            WARN,
-            "ofproto_dpif_upcall",
-            "Failed to acquire udpif_key corresponding to unexpected flow (Invalid argument): ufid:{}",
-            id.ufid
-        );
-        let mut ops = [Op::FlowDel(FlowDel {
-            ufid: id.ufid,
-            pmd: Some(id.pmd),
-            result: Err(DpifError::Again),
-        })];
-        core.dpif.operate(&mut ops);
-        core.counters.deleted.add(DelReason::Foreign);
+        remove_foreign(core, id);
         return;
     };
     let mut ukey = Ukey::new(NewUkey {
@@ -237,6 +223,25 @@ fn adopt<T: Translator>(core: &Core<T>, terms: &Terms, info: &FlowInfo, now: Nan
     if inserted {
         core.credit(&effects, &delta);
     }
+}
+
+#[cold]
+fn remove_foreign<T: Translator>(core: &Core<T>, id: UkeyId) {
+    static LIMIT: RateLimit = RateLimit::new(10, 60);
+    base::log_rl!(
+        LIMIT,
+        WARN,
+        "ofproto_dpif_upcall",
+        "Failed to acquire udpif_key corresponding to unexpected flow (Invalid argument): ufid:{}",
+        id.ufid
+    );
+    let mut ops = [Op::FlowDel(FlowDel {
+        ufid: id.ufid,
+        pmd: Some(id.pmd),
+        result: Err(DpifError::Again),
+    })];
+    core.dpif.operate(&mut ops);
+    core.counters.deleted.add(DelReason::Foreign);
 }
 
 /// Removes a shard's tombstones, and the flows that dumps have not shown for too long.

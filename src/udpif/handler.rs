@@ -204,7 +204,12 @@ impl<T: Translator> Batch<'_, T> {
     }
 
     /// Sends a missed packet, and those parked behind it, on their way.
-    fn release(&mut self, upcall: Upcall, actions: &Arc<Actions>, effects: Option<Arc<T::Effects>>) {
+    fn release(
+        &mut self,
+        upcall: Upcall,
+        actions: &Arc<Actions>,
+        effects: Option<Arc<T::Effects>>,
+    ) {
         if let Some(token) = upcall.park {
             self.resume(token, actions, effects);
         } else if let Some(frame) = upcall.frame {
@@ -227,9 +232,7 @@ impl<T: Translator> Batch<'_, T> {
             actions: actions.clone(),
             result: Err(DpifError::Again),
         });
-        self.ops
-            .0
-            .push((token.pmd, op, Purpose::Release(effects)));
+        self.ops.0.push((token.pmd, op, Purpose::Release(effects)));
     }
 
     /// A packet of a flow that needs userspace for each packet. Its flow (or the release of the miss that
@@ -261,9 +264,7 @@ impl<T: Translator> Batch<'_, T> {
             translation.actions,
             translation.needs_help,
         );
-        self.ops
-            .0
-            .push((upcall.pmd, op, Purpose::Run(None, stats)));
+        self.ops.0.push((upcall.pmd, op, Purpose::Run(None, stats)));
     }
 
     /// Sends the operations and digests the answers.

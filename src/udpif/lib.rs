@@ -22,20 +22,22 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-pub mod counters;
 mod core;
+pub mod counters;
 pub mod deps;
-mod dump;
-mod handler;
+pub mod dump;
+pub mod handler;
 pub mod limit;
 pub mod map;
-mod packed;
+pub mod packed;
 pub mod reason;
 pub mod revalidate;
 mod round;
 pub mod shard;
 mod show;
 pub mod state;
+#[cfg(test)]
+mod suite;
 mod threads;
 pub mod translator;
 mod udpif;

@@ -40,10 +40,10 @@ impl PackedFlow {
         let mut flow = Flow::zero();
         let mut lines = self.lines.iter();
         for l in 0..FLOW_LINES {
-            if self.present >> l & 1 == 1 {
-                if let Some(line) = lines.next() {
-                    flow.lines_mut()[l] = *line;
-                }
+            if self.present >> l & 1 == 1
+                && let Some(line) = lines.next()
+            {
+                flow.lines_mut()[l] = *line;
             }
         }
         flow
@@ -79,6 +79,7 @@ impl<T: PartialEq> Interner<T> {
         table.insert_unique(hash, (hash, Arc::clone(value)), |(h, _)| *h);
         Arc::clone(value)
     }
+    #[cfg(test)]
     fn len(&self) -> usize {
         lock(&self.0).len()
     }
@@ -101,7 +102,7 @@ impl Shared {
         self.actions.intern(actions_hash(actions), actions)
     }
     /// Distinct masks and action lists kept.
-    #[must_use]
+    #[cfg(test)]
     pub fn sizes(&self) -> (usize, usize) {
         (self.masks.len(), self.actions.len())
     }
@@ -135,7 +136,24 @@ fn actions_hash(actions: &Actions) -> u64 {
             Action::Clone(inner) | Action::Sample { actions: inner, .. } => {
                 7 << 40 ^ actions_hash(inner)
             }
-            _ => 8 << 40,
+            Action::Userspace(_)
+            | Action::Set(_)
+            | Action::SetMasked { .. }
+            | Action::PushMpls { .. }
+            | Action::PopMpls { .. }
+            | Action::AddMpls { .. }
+            | Action::PushEth { .. }
+            | Action::PopEth
+            | Action::PushNsh(_)
+            | Action::PopNsh
+            | Action::Hash { .. }
+            | Action::Trunc { .. }
+            | Action::Ct(_)
+            | Action::CtClear
+            | Action::CheckPktLen { .. }
+            | Action::TunnelPush(_)
+            | Action::TunnelPop(_)
+            | Action::LbOutput(_) => 8 << 40,
         };
         h = base::hash::mix(h, word);
     }
@@ -177,7 +195,10 @@ mod tests {
         assert!(shared.sizes().0 < 100, "{:?}", shared.sizes());
         assert!(Arc::ptr_eq(&a, &shared.mask(&make(1))));
         let list = |p| Arc::new(vec![Action::Output(odp::OdpPort(p))]);
-        assert!(Arc::ptr_eq(&shared.actions(&list(1)), &shared.actions(&list(1))));
+        assert!(Arc::ptr_eq(
+            &shared.actions(&list(1)),
+            &shared.actions(&list(1))
+        ));
         assert_ne!(shared.actions(&list(1)), shared.actions(&list(2)));
     }
 }

@@ -181,12 +181,7 @@ impl<E> Ops<E> {
 }
 
 /// The flow of an evicting ukey is gone; its last counters are credited, a tombstone stays.
-fn deleted<T: Translator>(
-    core: &Core<T>,
-    id: UkeyId,
-    reason: DelReason,
-    last: Option<FlowStats>,
-) {
+fn deleted<T: Translator>(core: &Core<T>, id: UkeyId, reason: DelReason, last: Option<FlowStats>) {
     let owed = core.map.with_ukey(&id, |shard, slot| {
         let ukey = shard.get_mut(slot)?;
         if ukey.state() != UkeyState::Evicting {

@@ -257,11 +257,11 @@ impl<E> Shard<E> {
                     continue;
                 }
                 let flow = ukey.key.unpack();
-                let concerned = ukey
-                    .deps
-                    .iter()
-                    .filter(|d| d.key == key)
-                    .any(|d| probes.iter().any(|p| concerns(p, d.note, &flow, &ukey.mask)));
+                let concerned = ukey.deps.iter().filter(|d| d.key == key).any(|d| {
+                    probes
+                        .iter()
+                        .any(|p| concerns(p, d.note, &flow, &ukey.mask))
+                });
                 if concerned {
                     self.mark_one(slot);
                 }
@@ -304,4 +304,147 @@ fn has<E>(ukeys: &Slab<Ukey<E>>, slot: Slot, key: DepKey) -> bool {
 
 fn slot_of(index: usize) -> Slot {
     Slot::try_from(index).expect("a shard holds fewer than 2^32 ukeys: the flow limit is a u32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deps::Dep;
+    use crate::ukey::NewUkey;
+    use base::clock::Nanos;
+    use base::sync::Arc;
+    use dpif::PmdId;
+    use odp::Ufid;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn deps(keys: &[u64]) -> Deps {
+        let dep = |&k| Dep {
+            key: DepKey(k),
+            note: 0,
+        };
+        keys.iter().map(dep).collect()
+    }
+
+    fn id(n: u128) -> UkeyId {
+        UkeyId {
+            ufid: Ufid(n),
+            pmd: PmdId(0),
+        }
+    }
+
+    fn ukey(n: u128, keys: &[u64]) -> Ukey<()> {
+        Ukey::new(NewUkey {
+            id: id(n),
+            key: Arc::new(Flow::zero()),
+            mask: Arc::new(Mask::empty()),
+            actions: Arc::default(),
+            effects: Arc::new(()),
+            deps: deps(keys),
+            created: Nanos::ZERO,
+        })
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(u128, Vec<u64>),
+        Deps(u128, Vec<u64>),
+        Evict(u128),
+        Remove(u128),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let keys = || prop::collection::vec(0u64..6, 0..5);
+        prop_oneof![
+            4 => (0u128..30, keys()).prop_map(|(n, k)| Step::Insert(n, k)),
+            4 => (0u128..30, keys()).prop_map(|(n, k)| Step::Deps(n, k)),
+            3 => (0u128..30).prop_map(Step::Evict),
+            3 => (0u128..30).prop_map(Step::Remove),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The index against a list of (ukey, its dependencies, is it a tombstone).
+        #[test]
+        fn the_index_is_the_list_turned_round(steps in prop::collection::vec(step(), 1..300)) {
+            let mut shard: Shard<()> = Shard::default();
+            let mut twin: BTreeMap<u128, (Vec<u64>, bool)> = BTreeMap::new();
+            for s in steps {
+                match s {
+                    Step::Insert(n, keys) => {
+                        let got = shard.insert(ukey(n, &keys), 0);
+                        let want = match twin.get(&n) {
+                            Some((_, false)) => "Known",
+                            Some((_, true)) => "Replaced",
+                            None => "New",
+                        };
+                        let got = match got {
+                            Insert::New(_) => "New",
+                            Insert::Replaced(_) => "Replaced",
+                            Insert::Known(_) => "Known",
+                        };
+                        prop_assert_eq!(got, want);
+                        if want != "Known" {
+                            twin.insert(n, (keys, false));
+                        }
+                    }
+                    Step::Deps(n, keys) => {
+                        if let Some(slot) = shard.find(&id(n)) {
+                            shard.set_deps(slot, deps(&keys));
+                            twin.get_mut(&n).unwrap().0 = keys;
+                        }
+                    }
+                    Step::Evict(n) => {
+                        if let Some(slot) = shard.find(&id(n)) {
+                            let legal = shard.transition(slot, UkeyState::Evicted).is_ok();
+                            let t = twin.get_mut(&n).unwrap();
+                            prop_assert_eq!(legal, !t.1);
+                            t.1 = true;
+                        }
+                    }
+                    Step::Remove(n) => {
+                        let gone = shard.find(&id(n)).is_some_and(|slot| shard.remove(slot));
+                        prop_assert_eq!(gone, twin.get(&n).is_some_and(|t| t.1));
+                        if gone {
+                            twin.remove(&n);
+                        }
+                    }
+                }
+                prop_assert_eq!(shard.len(), twin.len());
+                prop_assert_eq!(shard.live(), twin.values().filter(|t| !t.1).count());
+                for k in 0..6 {
+                    let mut got: Vec<u128> = shard
+                        .dependants(DepKey(k))
+                        .into_iter()
+                        .map(|s| shard.get(s).unwrap().id.ufid.0)
+                        .collect();
+                    got.sort_unstable();
+                    let want: Vec<u128> =
+                        twin.iter().filter(|(_, t)| t.0.contains(&k)).map(|(n, _)| *n).collect();
+                    prop_assert_eq!(got, want, "fact {}", k);
+                }
+                let entries: usize = shard.index.values().map(|p| p.slots.len()).sum();
+                let live: usize = twin.values().map(|t| t.0.len()).sum();
+                prop_assert!(entries <= 2 * live + 8 * 6 + 6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_between_translation_and_insertion_is_not_missed() {
+        let mut shard: Shard<()> = Shard::default();
+        let nothing = |_: &(), _, _: &Flow, _: &Mask| false;
+        let mut set = ChangeSet::default();
+        set.add(crate::deps::Change::Key(DepKey(1)));
+        shard.mark(&set, 5, &nothing);
+        shard.insert(ukey(1, &[1]), 4); // translated before the fifth change was posted
+        shard.insert(ukey(2, &[1]), 5);
+        let stale = |s: &Shard<()>, n| s.get(s.find(&id(n)).unwrap()).unwrap().stale;
+        assert!(stale(&shard, 1) && !stale(&shard, 2));
+        assert_eq!(shard.take_worklist().len(), 1);
+        shard.mark(&set, 6, &nothing);
+        assert!(stale(&shard, 2));
+    }
 }

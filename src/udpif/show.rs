@@ -7,7 +7,11 @@ use base::sync::Ordering;
 use std::fmt::Write;
 
 /// The paragraph of `upcall/show` for one datapath; `first_id` is the number of the first revalidator.
-pub(crate) fn show<T: Translator>(core: &Core<T>, first_id: usize, n_revalidators: usize) -> String {
+pub(crate) fn show<T: Translator>(
+    core: &Core<T>,
+    first_id: usize,
+    n_revalidators: usize,
+) -> String {
     let mut out = String::new();
     let dpif = &core.dpif;
     let say = |out: &mut String, line: std::fmt::Arguments<'_>| {
@@ -38,7 +42,10 @@ pub(crate) fn show<T: Translator>(core: &Core<T>, first_id: usize, n_revalidator
     say(&mut out, format_args!("  ufid enabled : {ufid}\n\n"));
     for i in 0..n_revalidators {
         let keys = core.map.keys_of(i, n_revalidators);
-        say(&mut out, format_args!("  {}: (keys {keys})\n", first_id + i));
+        say(
+            &mut out,
+            format_args!("  {}: (keys {keys})\n", first_id + i),
+        );
     }
     out
 }

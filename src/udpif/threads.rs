@@ -6,9 +6,7 @@ use crate::handler;
 use crate::round::{Plan, Rounds};
 use crate::translator::Translator;
 use base::clock::monotonic_ns;
-use base::sync::{
-    Arc, AtomicBool, Barrier, JoinHandle, Mutex, Ordering, Seq, lock, mpsc, spawn,
-};
+use base::sync::{Arc, AtomicBool, Barrier, JoinHandle, Mutex, Ordering, Seq, lock, mpsc, spawn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -207,8 +205,8 @@ impl<T: Translator> Team<T> {
                 continue;
             }
             let now = monotonic_ns();
-            let gap = (last_start + u64::try_from(ROUND_GAP.as_nanos()).unwrap_or(0))
-                .saturating_sub(now);
+            let gap =
+                (last_start + u64::try_from(ROUND_GAP.as_nanos()).unwrap_or(0)).saturating_sub(now);
             let full = now >= *due || self.rounds.is_wanted();
             if full || core.pending.is_due() {
                 if gap == 0 {
@@ -216,7 +214,9 @@ impl<T: Translator> Team<T> {
                 }
                 self.control.moved.wait(moved, Duration::from_nanos(gap));
             } else {
-                core.pending.wake.wait(seen, Duration::from_nanos(*due - now));
+                core.pending
+                    .wake
+                    .wait(seen, Duration::from_nanos(*due - now));
             }
         }
     }

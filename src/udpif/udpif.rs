@@ -41,7 +41,7 @@ pub enum UdpifError {
 /// Keeps one datapath equal to what a translator says. See the crate's text.
 #[derive(Debug)]
 pub struct Udpif<T: Translator> {
-    core: Arc<Core<T>>,
+    pub(crate) core: Arc<Core<T>>,
     rounds: Arc<Rounds<T>>,
     threading: Threading,
     control: Mutex<Arc<Control>>,
@@ -108,10 +108,11 @@ impl<T: Translator> Udpif<T> {
         *threads = None; // stopped
         tracing::info!(target: "ofproto_dpif_upcall", "Starting {} threads", h + r);
         let dpif = &self.core.dpif;
-        dpif.handlers_set(h).map_err(|source| UdpifError::Handlers {
-            dpif: format!("{}@{}", dpif.type_name(), dpif.name()),
-            source,
-        })?;
+        dpif.handlers_set(h)
+            .map_err(|source| UdpifError::Handlers {
+                dpif: format!("{}@{}", dpif.type_name(), dpif.name()),
+                source,
+            })?;
         match self.threading {
             Threading::Real => {
                 let control = Arc::new(Control::default());

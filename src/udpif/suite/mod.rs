@@ -1,0 +1,5 @@
+//! The whole room over a toy world and the fake datapath.
+
+mod cases;
+mod random;
+mod toy;
