@@ -31,6 +31,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "src/base/cpu.rs",
     "src/base/poll.rs",
+    "src/netdev/linux/ioctl.rs",
+    "src/netdev/linux/socket.rs",
     "src/packet/frame.rs",
     "src/packet/heap.rs",
     "src/packet/pool.rs",

@@ -15,7 +15,7 @@ pub use std::sync::atomic::{
 pub use std::sync::mpsc;
 pub use std::sync::{
     Arc, Barrier, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard,
-    RwLockWriteGuard, Weak,
+    RwLockWriteGuard, TryLockError, Weak,
 };
 pub use std::thread::JoinHandle;
 

@@ -13,11 +13,20 @@ pub mod device;
 pub mod dummy;
 pub mod error;
 pub mod fault;
+pub mod flags;
+mod landing;
+mod linux;
 mod mailbox;
+pub mod offload;
+mod outgoing;
 pub mod patch;
 pub mod pcap;
+mod port;
 pub mod registry;
+pub mod system;
+pub mod tap;
 pub mod tunnel;
+mod vnet;
 mod vport;
 
 pub use device::{
@@ -25,4 +34,16 @@ pub use device::{
     QueueStats, RxQueue, Stats, TunnelConfig, TxQueue, TxReport,
 };
 pub use error::{NetdevError, os_error};
+pub use linux::changes;
 pub use registry::{OpenDevice, Registry, configure, parse_name};
+
+/// The classes of real devices, to be registered at start.
+#[must_use]
+pub fn providers() -> Vec<base::sync::Arc<dyn Provider>> {
+    use base::sync::Arc;
+    vec![
+        Arc::new(system::SystemProvider),
+        Arc::new(tap::TapProvider::tap()),
+        Arc::new(tap::TapProvider::internal()),
+    ]
+}

@@ -8,6 +8,7 @@
 
 pub mod addr;
 pub mod arp;
+pub mod checksum;
 pub mod ethernet;
 pub mod header;
 pub mod icmp;

@@ -1,0 +1,21 @@
+//! The kernel's side of a port: facts and changes over rtnetlink, driver facts over ethtool, flags that
+//! are put back. Shared by every class whose ports are kernel devices.
+//!
+//! Everything is tied to the network namespace of the thread that opened the device ([`Host`]): its
+//! control and netlink sockets keep working when another thread, in another namespace, uses them.
+//!
+//! Threads: one `netdev_nl` thread per namespace blocks on notifications and publishes them into
+//! [`Link`]s; everything else runs on the caller. Packet threads only read [`Link::generation`] and
+//! [`Link::is_up`].
+
+mod ethtool;
+mod host;
+pub(crate) mod ioctl;
+mod link;
+mod netlink;
+pub(crate) mod socket;
+
+pub(crate) use host::Host;
+pub use host::changes;
+pub(crate) use link::Link;
+pub(crate) use netlink::{LinkChange, LinkInfo};
