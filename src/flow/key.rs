@@ -345,21 +345,6 @@ impl Flow {
     }
 }
 
-impl std::fmt::Debug for Flow {
-    /// The lines that are not zero, as bytes.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let lines = self.bytes().as_chunks::<64>().0;
-        f.debug_map()
-            .entries(
-                lines
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, l)| l.iter().any(|&b| b != 0)),
-            )
-            .finish()
-    }
-}
-
 impl Default for Flow {
     fn default() -> Self {
         Self::zero()
@@ -373,7 +358,7 @@ impl std::hash::Hash for Flow {
 }
 
 /// Which bits of a [`Flow`] matter: a 1-bit must match. Also called wildcards (its complement).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(transparent)]
 pub struct Mask(pub Flow);
 

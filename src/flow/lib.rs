@@ -15,6 +15,7 @@ mod mask;
 pub mod matches;
 pub mod mini;
 pub mod port;
+pub mod text;
 pub mod tun_table;
 
 pub use extract::{CtMeta, CtTuple, Depth, Layers, LineSet, Metadata, extract, extract_lines};
@@ -24,4 +25,5 @@ pub use matches::{Match, MatchError};
 pub use mini::MiniMatch;
 pub use packet::OdpPort;
 pub use port::OfPort;
+pub use text::{ExactFlow, NoNames, PortNames, TextError};
 pub use tun_table::{TlvMap, TunTable, TunTableError};

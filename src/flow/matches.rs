@@ -10,7 +10,7 @@ use crate::tun_table::TunTable;
 use base::sync::Arc;
 
 /// A flow and the bits of it that matter.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Match {
     /// Wanted values.
     pub flow: Flow,

@@ -112,6 +112,11 @@ impl TunTable {
     pub fn len_of(&self, index: u8) -> Option<usize> {
         self.entry(index).map(|e| e.len)
     }
+    /// In a match's own table: whether the value came with a mask.
+    pub(crate) fn own_masked(&self, index: u8) -> Option<bool> {
+        self.own
+            .then(|| self.entry(index).is_some_and(|e| e.masked))
+    }
     /// What is mapped, by index.
     pub fn mappings(&self) -> impl Iterator<Item = TlvMap> {
         self.entries.iter().zip(0u8..).filter_map(|(e, index)| {

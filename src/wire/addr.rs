@@ -87,6 +87,11 @@ impl fmt::Debug for Ipv4 {
 }
 impl fmt::Display for Ipv6 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // inet_ntop(3) still writes ::a.b.c.d for addresses whose first 96 bits are zero.
+        if self.0[..12] == [0; 12] && self.0[12..14] != [0; 2] {
+            let b = self.0;
+            return write!(f, "::{}.{}.{}.{}", b[12], b[13], b[14], b[15]);
+        }
         fmt::Display::fmt(&std::net::Ipv6Addr::from(self.0), f)
     }
 }
