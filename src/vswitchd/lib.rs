@@ -9,7 +9,9 @@
 
 mod config;
 mod daemon;
+mod db_model;
 mod model;
+mod options;
 mod paths;
 mod unixctl;
 mod vlog;

@@ -30,6 +30,29 @@ pub(crate) struct BridgeModel {
     pub(crate) rules: Option<Vec<RuleText>>,
     /// VLANs that flood without learning.
     pub(crate) flood_vlans: Vec<u16>,
+    /// OpenFlow versions allowed (`OpenFlow13`, ...); empty for the defaults.
+    pub(crate) protocols: Vec<String>,
+    /// Controllers by target.
+    pub(crate) controllers: BTreeMap<String, ControllerModel>,
+    /// Configured features that are not in force yet, by column: named in the log.
+    pub(crate) not_in_force: Vec<String>,
+}
+
+/// An OpenFlow controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ControllerModel {
+    /// `in-band`, `out-of-band`, or not said.
+    pub(crate) connection_mode: Option<String>,
+    /// Longest wait between attempts, milliseconds.
+    pub(crate) max_backoff_ms: Option<u64>,
+    /// Silence after which it is probed, milliseconds; 0 for never.
+    pub(crate) inactivity_probe_ms: Option<u64>,
+    /// Packet-ins a second, and burst.
+    pub(crate) rate_limit: Option<(u32, u32)>,
+    /// `primary` or `service`.
+    pub(crate) kind: Option<String>,
+    /// Asynchronous messages wanted.
+    pub(crate) enable_async: bool,
 }
 
 /// A rule as written.

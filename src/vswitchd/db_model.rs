@@ -1,0 +1,287 @@
+//! The database source of the model: which columns are read, and how rows become a [`Model`].
+//!
+//! Columns that the switch itself writes are not monitored, or every write would come back as news.
+
+use crate::model::{BridgeModel, ControllerModel, InterfaceModel, Model, PortModel};
+use ovsdb::{Datum, Replica, Row};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Tables and columns that are read.
+const WANTED: &[(&str, &str)] = &[
+    (
+        "Open_vSwitch",
+        "bridges other_config external_ids next_cfg ssl manager_options",
+    ),
+    (
+        "Bridge",
+        "name datapath_type fail_mode ports controller protocols other_config external_ids mirrors flow_tables \
+         flood_vlans stp_enable rstp_enable mcast_snooping_enable netflow sflow ipfix auto_attach",
+    ),
+    (
+        "Port",
+        "name interfaces tag trunks vlan_mode cvlans bond_mode lacp bond_updelay bond_downdelay bond_fake_iface qos \
+         mac fake_bridge protected other_config external_ids",
+    ),
+    (
+        "Interface",
+        "name type options ofport_request mac mtu_request other_config external_ids ingress_policing_rate \
+         ingress_policing_burst bfd cfm_mpid lldp",
+    ),
+    (
+        "Controller",
+        "target connection_mode max_backoff inactivity_probe controller_rate_limit controller_burst_limit \
+         enable_async_messages type other_config external_ids",
+    ),
+    ("Manager", "target inactivity_probe max_backoff"),
+    (
+        "Mirror",
+        "name select_all select_src_port select_dst_port select_vlan output_port output_vlan snaplen external_ids",
+    ),
+    ("QoS", "type queues other_config external_ids"),
+    ("Queue", "dscp other_config external_ids"),
+    (
+        "Flow_Table",
+        "name flow_limit overflow_policy groups prefixes external_ids",
+    ),
+    ("SSL", "private_key certificate ca_cert bootstrap_ca_cert"),
+    (
+        "NetFlow",
+        "targets engine_type engine_id add_id_to_interface active_timeout external_ids",
+    ),
+    (
+        "sFlow",
+        "agent header polling sampling targets external_ids",
+    ),
+    (
+        "IPFIX",
+        "targets sampling obs_domain_id obs_point_id cache_active_timeout cache_max_flows other_config",
+    ),
+    ("Flow_Sample_Collector_Set", "id bridge ipfix external_ids"),
+    ("Datapath", "datapath_version"),
+];
+
+/// What to monitor.
+pub(crate) fn wanted() -> BTreeMap<String, Vec<String>> {
+    WANTED
+        .iter()
+        .map(|(t, c)| {
+            (
+                (*t).to_owned(),
+                c.split_whitespace().map(str::to_owned).collect(),
+            )
+        })
+        .collect()
+}
+
+/// Where rows of the model stand in the database, for writing status back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RowIds {
+    pub(crate) bridges: BTreeMap<String, Uuid>,
+    pub(crate) ports: BTreeMap<String, Uuid>,
+    pub(crate) interfaces: BTreeMap<String, Uuid>,
+}
+
+/// A row's columns by typed access; a missing column is empty.
+struct Columns<'a>(&'a Row);
+
+impl Columns<'_> {
+    fn get(&self, column: &str) -> Option<&Datum> {
+        self.0.get(column)
+    }
+    fn text(&self, column: &str) -> Option<String> {
+        self.get(column)?.str().map(str::to_owned)
+    }
+    fn number<T: TryFrom<i64>>(&self, column: &str) -> Option<T> {
+        T::try_from(self.get(column)?.int()?).ok()
+    }
+    fn flag(&self, column: &str) -> bool {
+        self.get(column).and_then(Datum::bool).unwrap_or(false)
+    }
+    fn map(&self, column: &str) -> BTreeMap<String, String> {
+        self.get(column).map(Datum::string_map).unwrap_or_default()
+    }
+    fn refs(&self, column: &str) -> Vec<Uuid> {
+        self.get(column).map(Datum::uuids).unwrap_or_default()
+    }
+    fn texts(&self, column: &str) -> Vec<String> {
+        let atoms = self.get(column).into_iter().flat_map(Datum::atoms);
+        atoms
+            .filter_map(|a| a.as_str().map(str::to_owned))
+            .collect()
+    }
+    fn vlans(&self, column: &str) -> Vec<u16> {
+        let atoms = self.get(column).into_iter().flat_map(Datum::atoms);
+        let number = |a: &ovsdb::Atom| match a {
+            ovsdb::Atom::Integer(n) => u16::try_from(*n).ok().filter(|n| *n < 4096),
+            _ => None,
+        };
+        atoms.filter_map(number).collect()
+    }
+}
+
+/// The model that the database describes, and where its rows are. Rows that nothing refers to do not count.
+pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
+    let mut model = Model::default();
+    let mut ids = RowIds::default();
+    let Some((_, root)) = replica.singleton("Open_vSwitch") else {
+        return (model, ids);
+    };
+    let root = Columns(root);
+    model.settings = root.map("other_config");
+    for uuid in root.refs("bridges") {
+        let Some(row) = replica.row("Bridge", uuid) else {
+            continue;
+        };
+        let row = Columns(row);
+        let Some(name) = row.text("name") else {
+            continue;
+        };
+        // Names with a path in them would make files elsewhere.
+        if name.contains('/') {
+            tracing::warn!(target: "bridge", "ignoring bridge with invalid name '{name}'");
+            continue;
+        }
+        let bridge = read_bridge(replica, &row, &mut ids);
+        if model.bridges.contains_key(&name) {
+            tracing::warn!(target: "bridge", "bridge {name} specified twice");
+            continue;
+        }
+        ids.bridges.insert(name.clone(), uuid);
+        model.bridges.insert(name, bridge);
+    }
+    (model, ids)
+}
+
+fn read_bridge(replica: &Replica, row: &Columns<'_>, ids: &mut RowIds) -> BridgeModel {
+    let mut b = BridgeModel {
+        datapath_type: row.text("datapath_type").unwrap_or_default(),
+        fail_mode: row.text("fail_mode"),
+        settings: row.map("other_config"),
+        flood_vlans: row.vlans("flood_vlans"),
+        protocols: row.texts("protocols"),
+        ..BridgeModel::default()
+    };
+    for column in ["netflow", "sflow", "ipfix", "mirrors", "auto_attach"] {
+        if !row.refs(column).is_empty() {
+            b.not_in_force.push(column.to_owned());
+        }
+    }
+    for column in ["stp_enable", "rstp_enable", "mcast_snooping_enable"] {
+        if row.flag(column) {
+            b.not_in_force.push(column.to_owned());
+        }
+    }
+    for uuid in row.refs("controller") {
+        let Some(c) = replica.row("Controller", uuid).map(Columns) else {
+            continue;
+        };
+        let Some(target) = c.text("target") else {
+            continue;
+        };
+        b.controllers.insert(target, read_controller(&c));
+    }
+    for uuid in row.refs("ports") {
+        let Some(p) = replica.row("Port", uuid).map(Columns) else {
+            continue;
+        };
+        let Some(name) = p.text("name") else { continue };
+        let port = read_port(replica, &p, ids);
+        ids.ports.insert(name.clone(), uuid);
+        b.ports.insert(name, port);
+    }
+    b
+}
+
+fn read_controller(c: &Columns<'_>) -> ControllerModel {
+    ControllerModel {
+        connection_mode: c.text("connection_mode"),
+        max_backoff_ms: c.number("max_backoff"),
+        inactivity_probe_ms: c.number("inactivity_probe"),
+        rate_limit: c
+            .number("controller_rate_limit")
+            .map(|rate| (rate, c.number("controller_burst_limit").unwrap_or(0))),
+        kind: c.text("type"),
+        enable_async: c
+            .get("enable_async_messages")
+            .and_then(Datum::bool)
+            .unwrap_or(true),
+    }
+}
+
+fn read_port(replica: &Replica, row: &Columns<'_>, ids: &mut RowIds) -> PortModel {
+    let mut p = PortModel {
+        vlan_mode: row.text("vlan_mode"),
+        tag: row.number("tag"),
+        trunks: row.vlans("trunks"),
+        cvlans: row.vlans("cvlans"),
+        settings: row.map("other_config"),
+        protected: row.flag("protected"),
+        interfaces: BTreeMap::new(),
+    };
+    for uuid in row.refs("interfaces") {
+        let Some(i) = replica.row("Interface", uuid).map(Columns) else {
+            continue;
+        };
+        let Some(name) = i.text("name") else { continue };
+        ids.interfaces.insert(name.clone(), uuid);
+        let interface = InterfaceModel {
+            class: i.text("type").unwrap_or_default(),
+            options: i.map("options"),
+            number: i.number("ofport_request"),
+            mtu: i.number("mtu_request"),
+            mac: i.text("mac"),
+            settings: i.map("other_config"),
+        };
+        p.interfaces.insert(name, interface);
+    }
+    p
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ovsdb::Schema;
+    use serde_json::json;
+
+    #[test]
+    fn rows_become_a_model() {
+        let schema: serde_json::Value = serde_json::from_str(
+            &std::fs::read_to_string("/usr/share/openvswitch/vswitch.ovsschema")
+                .expect("openvswitch-common is installed by scripts/test"),
+        )
+        .unwrap();
+        let schema = Schema::from_json(&schema).unwrap();
+        for (table, columns) in wanted() {
+            for c in columns {
+                assert!(schema.has(&table, &c), "{table}.{c}");
+            }
+        }
+        let id = |n: u8| format!("00000000-0000-0000-0000-0000000000{n:02}");
+        let uuid = |n: u8| json!(["uuid", id(n)]);
+        let mut replica = Replica::new();
+        replica.apply(&schema, &json!({
+            "Open_vSwitch": {id(1): {"initial": {"bridges": uuid(2), "other_config": ["map", [["max-idle", "5"]]]}}},
+            "Bridge": {id(2): {"initial": {"name": "br0", "ports": ["set", [uuid(3), uuid(9)]], "fail_mode": "secure",
+                                           "stp_enable": true}}},
+            "Port": {id(3): {"initial": {"name": "p", "interfaces": uuid(4), "tag": 5, "trunks": ["set", [1, 2]]}}},
+            "Interface": {id(4): {"initial": {"name": "p", "type": "afxdp", "ofport_request": 7,
+                                              "options": ["map", [["n_rxq", "2"]]]}}},
+        }));
+        let (model, ids) = read(&replica);
+        let b = &model.bridges["br0"];
+        assert_eq!(model.settings["max-idle"], "5");
+        assert_eq!(
+            (
+                b.fail_mode.as_deref(),
+                b.not_in_force.len(),
+                b.rules.is_none()
+            ),
+            (Some("secure"), 1, true)
+        );
+        let p = &b.ports["p"];
+        assert_eq!((p.tag, p.trunks.as_slice()), (Some(5), &[1u16, 2][..]));
+        assert_eq!(p.interfaces["p"].number, Some(7));
+        assert_eq!(ids.interfaces["p"].to_string(), id(4));
+    }
+}
