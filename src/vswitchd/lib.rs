@@ -14,6 +14,7 @@ mod model;
 mod options;
 mod paths;
 mod unixctl;
+mod vconn;
 mod vlog;
 
 /// The program. Called by the name `ovs-vswitchd` it takes that program's command line.

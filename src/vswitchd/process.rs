@@ -1,0 +1,162 @@
+//! The daemon's life: start, turn, end.
+//!
+//! One main thread: each turn lets every part do what is due, then waits for whatever they named. Nothing in a
+//! turn waits. SIGTERM and SIGINT end it in order; SIGHUP reads the configuration again and reopens the log.
+
+use crate::options::{Options, Source};
+use crate::switch::Switch;
+use crate::{commands, daemon, paths, unixctl, vlog};
+use base::poll::PollSet;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Longest wait of a turn: parts without descriptors are looked at this often.
+const TURN_MAX: Duration = Duration::from_millis(500);
+
+/// Runs a daemon until it is told to end.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    vlog::init(&options.program);
+    for spec in &options.verbose {
+        if let Err(why) = vlog::set(vlog::vlog(), spec) {
+            eprintln!("{}: -v{spec}: {why}", options.program);
+            return ExitCode::FAILURE;
+        }
+    }
+    // A wrong file is told to the person who starts the switch, before anything is changed.
+    if let Source::Toml(path) = &options.source
+        && daemon::role() == daemon::Role::Foreground
+        && let Err(faults) = crate::config::load(path)
+    {
+        eprintln!("{faults}");
+        return ExitCode::FAILURE;
+    }
+    if let Some(code) = daemon::daemonize(options.detach, options.monitor, &options.program) {
+        return ExitCode::from(code);
+    }
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!(target: "vswitchd", "{why}");
+            eprintln!("{}: {why}", options.program);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends of a pipe that signals write into.
+struct Signals {
+    terminate: UnixStream,
+    hangup: UnixStream,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let pipe = |signals: &[i32]| -> std::io::Result<UnixStream> {
+            let (ours, theirs) = UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            for signal in signals {
+                signal_hook::low_level::pipe::register(*signal, theirs.try_clone()?)?;
+            }
+            Ok(ours)
+        };
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        Ok(Self { terminate: pipe(&[SIGTERM, SIGINT])?, hangup: pipe(&[SIGHUP])? })
+    }
+    /// True when such a signal arrived since last asked.
+    fn arrived(stream: &UnixStream) -> bool {
+        let mut buf = [0; 64];
+        matches!((&*stream).read(&mut buf), Ok(n) if n > 0)
+    }
+}
+
+/// A path given, or the default one when it is empty.
+fn or_default(path: &Path, default: PathBuf) -> PathBuf {
+    if path.as_os_str().is_empty() { default } else { default.parent().map_or_else(|| path.to_owned(), |d| d.join(path)) }
+}
+
+fn serve(options: &Options) -> Result<(), String> {
+    let program = &options.program;
+    let rundir = paths::rundir();
+    let made = std::fs::create_dir_all(&rundir);
+    made.map_err(|e| format!("{}: {e}", rundir.display()))?;
+    if let Some(path) = &options.log_file {
+        let path = or_default(path, paths::logdir().join(format!("{program}.log")));
+        vlog::vlog().open_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    let pidfile = match &options.pidfile {
+        Some(path) => {
+            let path = or_default(path, rundir.join(format!("{program}.pid")));
+            Some(daemon::Pidfile::create(&path, options.overwrite_pidfile)?)
+        }
+        None => None,
+    };
+    let signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
+    restore_flags_on_panic();
+    let socket = options.unixctl.clone().unwrap_or_default();
+    let socket = or_default(&socket, rundir.join(format!("{program}.{}.ctl", std::process::id())));
+    let mut server = unixctl::Server::listen(&socket, commands::all())?;
+    let mut switch = Switch::new(options)?;
+    tracing::info!(target: "vswitchd", "{program} (Open vSwitch) 3.1.0");
+    turn_until_told(options, &signals, &mut server, &mut switch);
+    switch.shutdown();
+    drop(server);
+    drop(pidfile);
+    Ok(())
+}
+
+fn turn_until_told(
+    options: &Options,
+    signals: &Signals,
+    server: &mut unixctl::Server<Switch>,
+    switch: &mut Switch,
+) {
+    let mut ready = false;
+    let mut set = PollSet::new();
+    loop {
+        let mut busy = switch.run();
+        if !ready && switch.is_configured() {
+            ready = true;
+            daemon::ready();
+            if options.detach {
+                daemon::let_go_of_terminal(!options.no_chdir);
+                if vlog::vlog().knows("daemon") {
+                    vlog::vlog().set_level(None, Some(vlog::Destination::Console), vlog::Level::Off);
+                }
+            }
+        }
+        busy |= server.run(switch);
+        if Signals::arrived(&signals.hangup) {
+            busy = true;
+            // Without a log file there is nothing to reopen.
+            drop(vlog::vlog().reopen());
+            switch.reload();
+        }
+        if Signals::arrived(&signals.terminate) || switch.exit_requested() && !server.has_unsent() {
+            return;
+        }
+        if busy {
+            set.at_once();
+        }
+        set.within(TURN_MAX);
+        set.fd(signals.terminate.as_raw_fd(), false);
+        set.fd(signals.hangup.as_raw_fd(), false);
+        server.wait(&mut set);
+        switch.wait(&mut set);
+        set.wait();
+    }
+}
+
+/// A panic of the main thread must not leave devices changed.
+fn restore_flags_on_panic() {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().name() == Some("main") {
+            netdev::flags::restore_all();
+        }
+        previous(info);
+    }));
+}

@@ -1,0 +1,189 @@
+//! OpenFlow messages over a byte stream: each begins with version, type, and its whole length (OpenFlow 1.0
+//! section 5.1).
+//!
+//! Bounds: a message has at most 65,535 bytes by its header; a peer that does not read holds at most
+//! [`BACKLOG_MAX`] bytes, then the connection is closed: it can always come back.
+
+use ovsdb::Stream;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Bytes of an OpenFlow header.
+const HEADER: usize = 8;
+/// Bytes queued for a peer that does not read.
+pub(crate) const BACKLOG_MAX: usize = 4 << 20;
+/// Bytes read in one go: many small messages at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChannelError {
+    /// The peer closed it.
+    #[error("connection closed by peer")]
+    Closed,
+    /// A header with a length below its own.
+    #[error("received too-short ofp_header ({0} bytes)")]
+    TooShort(usize),
+    /// The peer does not read.
+    #[error("peer does not read, {0} bytes are waiting for it")]
+    Backlog(usize),
+    /// The kernel's.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A connection that carries OpenFlow.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    stream: Stream,
+    input: Vec<u8>,
+    /// Bytes of `input` that were given out already.
+    taken: usize,
+    output: VecDeque<Vec<u8>>,
+    output_at: usize,
+    output_bytes: usize,
+}
+
+impl Channel {
+    /// Over a stream.
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            input: Vec::new(),
+            taken: 0,
+            output: VecDeque::new(),
+            output_at: 0,
+            output_bytes: 0,
+        }
+    }
+
+    /// The next whole message, if one is there.
+    ///
+    /// # Errors
+    /// The connection's end.
+    pub(crate) fn receive(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
+        loop {
+            let rest = &self.input[self.taken..];
+            if let Some(&[_, _, a, b]) = rest.first_chunk::<4>() {
+                let len = usize::from(u16::from_be_bytes([a, b]));
+                if len < HEADER {
+                    return Err(ChannelError::TooShort(len));
+                }
+                if rest.len() >= len {
+                    let message = rest[..len].to_vec();
+                    self.taken += len;
+                    return Ok(Some(message));
+                }
+            }
+            self.input.drain(..self.taken);
+            self.taken = 0;
+            let have = self.input.len();
+            self.input.resize(have + READ_BYTES, 0);
+            let got = self.stream.read(&mut self.input[have..]);
+            self.input
+                .truncate(have + got.as_ref().copied().unwrap_or(0));
+            match got {
+                Ok(0) => return Err(ChannelError::Closed),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Queues a message and writes what the peer takes.
+    ///
+    /// # Errors
+    /// The connection's end; also a peer that does not read.
+    pub(crate) fn send(&mut self, message: Vec<u8>) -> Result<(), ChannelError> {
+        self.output_bytes += message.len();
+        self.output.push_back(message);
+        self.flush()?;
+        if self.output_bytes > BACKLOG_MAX {
+            return Err(ChannelError::Backlog(self.output_bytes));
+        }
+        Ok(())
+    }
+
+    /// Writes what the peer takes.
+    ///
+    /// # Errors
+    /// The connection's end.
+    pub(crate) fn flush(&mut self) -> Result<(), ChannelError> {
+        while let Some(first) = self.output.front() {
+            match self.stream.write(&first[self.output_at..]) {
+                Ok(0) => return Err(ChannelError::Closed),
+                Ok(n) => {
+                    self.output_at += n;
+                    self.output_bytes -= n;
+                    if self.output_at == first.len() {
+                        self.output.pop_front();
+                        self.output_at = 0;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that wait for the peer to read.
+    pub(crate) fn backlog(&self) -> usize {
+        self.output_bytes
+    }
+    /// True when a message may be there without anything arriving.
+    pub(crate) fn has_input(&self) -> bool {
+        self.input.len() - self.taken >= HEADER
+    }
+}
+
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Channel, UnixStream) {
+        let (a, b) = UnixStream::pair().unwrap();
+        a.set_nonblocking(true).unwrap();
+        (Channel::new(Stream::Unix(a)), b)
+    }
+
+    #[test]
+    fn messages_in_pieces_and_in_lumps() {
+        let (mut c, mut peer) = pair();
+        let hello = [4, 0, 0, 8, 0, 0, 0, 1];
+        let echo = [4, 2, 0, 10, 0, 0, 0, 2, 7, 7];
+        peer.write_all(&hello[..5]).unwrap();
+        assert!(c.receive().unwrap().is_none());
+        peer.write_all(&[&hello[5..], &echo].concat()).unwrap();
+        assert_eq!(c.receive().unwrap().unwrap(), hello);
+        assert!(c.has_input());
+        assert_eq!(c.receive().unwrap().unwrap(), echo);
+        assert!(c.receive().unwrap().is_none() && !c.has_input());
+        peer.write_all(&[4, 0, 0, 7, 0, 0, 0, 1]).unwrap();
+        assert!(matches!(c.receive(), Err(ChannelError::TooShort(7))));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_given_up() {
+        let (mut c, _peer) = pair();
+        let mut result = Ok(());
+        for _ in 0..200 {
+            result = c.send(vec![0; 60_000]);
+            if result.is_err() {
+                break;
+            }
+        }
+        assert!(matches!(result, Err(ChannelError::Backlog(_))));
+    }
+}

@@ -1,0 +1,8 @@
+//! OpenFlow connections: bytes in and out, and the patience to connect again. What the messages mean is
+//! `ofproto`'s business.
+
+mod channel;
+mod rconn;
+
+pub(crate) use channel::{Channel, ChannelError};
+pub(crate) use rconn::{Rconn, State};

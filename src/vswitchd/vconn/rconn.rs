@@ -1,0 +1,278 @@
+//! A connection that comes back: connects with growing pauses, probes a silent peer, gives up one that does not
+//! answer.
+//!
+//! Time is an argument. The states are Open vSwitch's, because they are shown to people
+//! (`Controller.status:state`).
+
+use super::channel::{Channel, ChannelError};
+use base::clock::Nanos;
+use ovsdb::{Address, Stream};
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not wanted.
+    Void,
+    /// Waiting before the next attempt.
+    Backoff,
+    /// Connected and talking.
+    Active,
+    /// Connected, and probed because nothing was heard.
+    Idle,
+}
+
+impl State {
+    /// The name shown to people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Void => "VOID",
+            Self::Backoff => "BACKOFF",
+            Self::Active => "ACTIVE",
+            Self::Idle => "IDLE",
+        }
+    }
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct Rconn {
+    target: String,
+    /// `None`: made by the peer, not made again.
+    address: Option<Address>,
+    channel: Option<Channel>,
+    state: State,
+    state_since: Nanos,
+    backoff_ms: u64,
+    max_backoff_ms: u64,
+    probe_ms: u64,
+    heard_at: Nanos,
+    last_connected: Option<Nanos>,
+    last_disconnected: Option<Nanos>,
+    last_error: Option<String>,
+}
+
+impl Rconn {
+    /// A connection that is made and made again.
+    pub(crate) fn to(target: &str, address: Address, now: Nanos) -> Self {
+        Self {
+            target: target.to_owned(),
+            address: Some(address),
+            channel: None,
+            state: State::Backoff,
+            state_since: now,
+            backoff_ms: 0,
+            max_backoff_ms: 8000,
+            probe_ms: 5000,
+            heard_at: now,
+            last_connected: None,
+            last_disconnected: None,
+            last_error: None,
+        }
+    }
+
+    /// A connection that a peer made.
+    pub(crate) fn accepted(target: &str, stream: Stream, now: Nanos) -> Self {
+        Self {
+            address: None,
+            channel: Some(Channel::new(stream)),
+            state: State::Active,
+            last_connected: Some(now),
+            ..Self::to(target, Address::Unix(std::path::PathBuf::new()), now)
+        }
+    }
+
+    /// Sets the longest pause (at least 1 s) and the probe interval (0 for never), milliseconds.
+    pub(crate) fn set_patience(&mut self, max_backoff_ms: u64, probe_ms: u64) {
+        self.max_backoff_ms = max_backoff_ms.max(1000);
+        self.backoff_ms = self.backoff_ms.min(self.max_backoff_ms);
+        self.probe_ms = probe_ms;
+    }
+
+    /// Does what is due. Returns true when a new connection was just made, so that a hello must be sent; the
+    /// probe that is due, if any, is asked for by [`Rconn::wants_probe`].
+    pub(crate) fn run(&mut self, now: Nanos) -> bool {
+        match self.state {
+            State::Backoff if now >= self.state_since.plus_millis(self.backoff_ms) => {
+                self.attempt(now)
+            }
+            State::Active
+                if self.probe_ms > 0 && now >= self.heard_at.plus_millis(self.probe_ms) =>
+            {
+                self.enter(State::Idle, now);
+                false
+            }
+            State::Idle if now >= self.state_since.plus_millis(self.probe_ms) => {
+                self.disconnect("no response to inactivity probe", now);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// True once after the peer has been silent for so long that it must be probed with an echo request.
+    pub(crate) fn wants_probe(&self, now: Nanos) -> bool {
+        self.state == State::Idle && self.state_since == now
+    }
+
+    fn attempt(&mut self, now: Nanos) -> bool {
+        let Some(address) = &self.address else {
+            self.enter(State::Void, now);
+            return false;
+        };
+        match Stream::connect(address) {
+            Ok(stream) => {
+                self.channel = Some(Channel::new(stream));
+                self.heard_at = now;
+                self.last_connected = Some(now);
+                self.enter(State::Active, now);
+                true
+            }
+            Err(e) => {
+                self.last_error = Some(e.to_string());
+                self.back_off(now);
+                false
+            }
+        }
+    }
+
+    fn enter(&mut self, state: State, now: Nanos) {
+        self.state = state;
+        self.state_since = now;
+    }
+
+    fn back_off(&mut self, now: Nanos) {
+        self.backoff_ms = (self.backoff_ms * 2).clamp(1000, self.max_backoff_ms);
+        self.enter(
+            if self.address.is_some() {
+                State::Backoff
+            } else {
+                State::Void
+            },
+            now,
+        );
+    }
+
+    /// Gives the connection up; one that is ours is made again later.
+    pub(crate) fn disconnect(&mut self, why: &str, now: Nanos) {
+        if self.channel.take().is_some() {
+            self.last_disconnected = Some(now);
+            self.last_error = Some(why.to_owned());
+            // A connection that was good for a while starts over without much delay.
+            if now >= self.state_since.plus_millis(self.backoff_ms) {
+                self.backoff_ms = 0;
+            }
+            self.back_off(now);
+        }
+    }
+
+    /// The next message from the peer.
+    pub(crate) fn receive(&mut self, now: Nanos) -> Option<Vec<u8>> {
+        let got = self.channel.as_mut()?.receive();
+        match got {
+            Ok(Some(message)) => {
+                self.heard_at = now;
+                if self.state == State::Idle {
+                    self.enter(State::Active, now);
+                }
+                Some(message)
+            }
+            Ok(None) => None,
+            Err(e) => {
+                self.disconnect(&e.to_string(), now);
+                None
+            }
+        }
+    }
+
+    /// Sends a message; it is lost when there is no connection.
+    pub(crate) fn send(&mut self, message: Vec<u8>, now: Nanos) {
+        self.with_channel(now, |c| c.send(message));
+    }
+
+    /// Writes what the peer takes.
+    pub(crate) fn flush(&mut self, now: Nanos) {
+        self.with_channel(now, Channel::flush);
+    }
+
+    fn with_channel(
+        &mut self,
+        now: Nanos,
+        work: impl FnOnce(&mut Channel) -> Result<(), ChannelError>,
+    ) {
+        if let Some(Err(e)) = self.channel.as_mut().map(work) {
+            self.disconnect(&e.to_string(), now);
+        }
+    }
+
+    /// Names what to wait for.
+    pub(crate) fn wait(&self, now: Nanos, set: &mut base::poll::PollSet) {
+        use std::os::fd::AsRawFd;
+        if let Some(c) = &self.channel {
+            set.fd(c.as_raw_fd(), c.backlog() > 0);
+            if c.has_input() {
+                set.at_once();
+            }
+        }
+        let due = match self.state {
+            State::Backoff => self.state_since.plus_millis(self.backoff_ms),
+            State::Active if self.probe_ms > 0 => self.heard_at.plus_millis(self.probe_ms),
+            State::Idle => self.state_since.plus_millis(self.probe_ms),
+            _ => return,
+        };
+        set.within(due.since(now));
+    }
+
+    /// Where it stands.
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+    /// True while connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.channel.is_some()
+    }
+    /// Bytes that wait for the peer to read.
+    pub(crate) fn backlog(&self) -> usize {
+        self.channel.as_ref().map_or(0, Channel::backlog)
+    }
+    /// The target as configured.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+    /// When it was last made and last lost, and why.
+    pub(crate) fn history(&self) -> (Option<Nanos>, Option<Nanos>, Option<&str>) {
+        (
+            self.last_connected,
+            self.last_disconnected,
+            self.last_error.as_deref(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ovsdb::Listener;
+
+    #[test]
+    fn connects_probes_gives_up_and_comes_back() {
+        let path = std::env::temp_dir().join(format!("ringway-rconn-{}", std::process::id()));
+        let t = Nanos::from_millis;
+        let mut r = Rconn::to("unix:x", Address::Unix(path.clone()), t(0));
+        r.set_patience(4000, 5000);
+        assert!(!r.run(t(0)), "nobody listens");
+        assert_eq!(r.state(), State::Backoff);
+        let listener = Listener::bind(&Address::PassiveUnix(path)).unwrap();
+        assert!(!r.run(t(999)) && r.run(t(1000)), "one second later");
+        let mut peer = Channel::new(listener.accept().unwrap());
+        r.send(vec![4, 0, 0, 8, 0, 0, 0, 1], t(1000));
+        assert_eq!(peer.receive().unwrap().unwrap().len(), 8);
+        r.run(t(6000));
+        assert!(r.state() == State::Idle && r.wants_probe(t(6000)) && !r.wants_probe(t(6001)));
+        peer.send(vec![4, 3, 0, 8, 0, 0, 0, 1]).unwrap();
+        assert!(r.receive(t(6100)).is_some() && r.state() == State::Active);
+        r.run(t(11_100));
+        r.run(t(16_100));
+        assert!(!r.is_connected() && r.state() == State::Backoff);
+        assert!(r.run(t(17_100)), "made again");
+    }
+}
