@@ -7,12 +7,19 @@
 //!
 //! Threads: everything here runs on the main thread.
 
+mod cli;
+mod commands;
 mod config;
 mod daemon;
 mod db_model;
+mod db_status;
 mod model;
 mod options;
 mod paths;
+mod pktgen;
+mod process;
+mod registry;
+mod switch;
 mod unixctl;
 mod vconn;
 mod vlog;
@@ -20,6 +27,5 @@ mod vlog;
 /// The program. Called by the name `ovs-vswitchd` it takes that program's command line.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    vlog::init("ringway");
-    std::process::ExitCode::SUCCESS
+    cli::main()
 }

@@ -5,7 +5,7 @@
 
 use base::clock::monotonic_ns;
 use netdev::{TxQueue, TxReport};
-use packet::{Batch, BATCH_MAX, HeapPool};
+use packet::{BATCH_MAX, Batch, HeapPool};
 use std::net::Ipv4Addr;
 
 /// What to send.
@@ -45,8 +45,12 @@ pub(crate) struct Args {
 /// # Errors
 /// A device or argument that will not do, by name.
 pub(crate) fn run(args: &Args) -> Result<String, String> {
-    let registry = crate::registry::new(crate::options::Dummy::Off);
-    let device = registry.open(&args.dev, &args.class).map_err(|e| e.to_string())?;
+    let clock = base::clock::Clock::real();
+    let (registry, _) =
+        crate::registry::new(crate::options::Dummy::Off, &clock).map_err(|e| e.to_string())?;
+    let device = registry
+        .open(&args.dev, &args.class)
+        .map_err(|e| e.to_string())?;
     if device.needs_reconfigure() {
         device.reconfigure().map_err(|e| e.to_string())?;
     }
@@ -72,7 +76,13 @@ pub(crate) fn run(args: &Args) -> Result<String, String> {
     ))
 }
 
-fn send_batch(args: &Args, template: &[u8], queue: &mut dyn TxQueue, flow: &mut u32, sum: &mut TxReport) {
+fn send_batch(
+    args: &Args,
+    template: &[u8],
+    queue: &mut dyn TxQueue,
+    flow: &mut u32,
+    sum: &mut TxReport,
+) {
     let mut batch = Batch::new();
     for _ in 0..BATCH_MAX {
         let mut frame = HeapPool::global().copy_from(template);
@@ -118,7 +128,10 @@ fn personalize(p: &mut [u8], n: u32) {
     p[34..36].copy_from_slice(&port(1024).to_be_bytes());
     p[36..38].copy_from_slice(&port(2048).to_be_bytes());
     p[24..26].fill(0);
-    let sum: u32 = p[14..34].chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+    let sum: u32 = p[14..34]
+        .chunks(2)
+        .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])))
+        .sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = !((sum & 0xffff) + (sum >> 16));
     p[24..26].copy_from_slice(&sum.to_be_bytes()[2..]);
@@ -145,10 +158,21 @@ mod tests {
         for n in [0, 1, 70_000] {
             let mut p = t.clone();
             personalize(&mut p, n);
-            let words: u32 =
-                p[14..34].chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+            let words: u32 = p[14..34]
+                .chunks(2)
+                .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])))
+                .sum();
             assert_eq!((words & 0xffff) + (words >> 16), 0xffff);
         }
-        assert!(template(&Args { dst_mac: "x".into(), ..args }, wire::EthAddr::ZERO).is_err());
+        assert!(
+            template(
+                &Args {
+                    dst_mac: "x".into(),
+                    ..args
+                },
+                wire::EthAddr::ZERO
+            )
+            .is_err()
+        );
     }
 }

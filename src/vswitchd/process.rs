@@ -64,7 +64,10 @@ impl Signals {
             Ok(ours)
         };
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        Ok(Self { terminate: pipe(&[SIGTERM, SIGINT])?, hangup: pipe(&[SIGHUP])? })
+        Ok(Self {
+            terminate: pipe(&[SIGTERM, SIGINT])?,
+            hangup: pipe(&[SIGHUP])?,
+        })
     }
     /// True when such a signal arrived since last asked.
     fn arrived(stream: &UnixStream) -> bool {
@@ -75,7 +78,13 @@ impl Signals {
 
 /// A path given, or the default one when it is empty.
 fn or_default(path: &Path, default: PathBuf) -> PathBuf {
-    if path.as_os_str().is_empty() { default } else { default.parent().map_or_else(|| path.to_owned(), |d| d.join(path)) }
+    if path.as_os_str().is_empty() {
+        default
+    } else {
+        default
+            .parent()
+            .map_or_else(|| path.to_owned(), |d| d.join(path))
+    }
 }
 
 fn serve(options: &Options) -> Result<(), String> {
@@ -85,7 +94,9 @@ fn serve(options: &Options) -> Result<(), String> {
     made.map_err(|e| format!("{}: {e}", rundir.display()))?;
     if let Some(path) = &options.log_file {
         let path = or_default(path, paths::logdir().join(format!("{program}.log")));
-        vlog::vlog().open_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        vlog::vlog()
+            .open_file(&path)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
     }
     let pidfile = match &options.pidfile {
         Some(path) => {
@@ -97,7 +108,10 @@ fn serve(options: &Options) -> Result<(), String> {
     let signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
     restore_flags_on_panic();
     let socket = options.unixctl.clone().unwrap_or_default();
-    let socket = or_default(&socket, rundir.join(format!("{program}.{}.ctl", std::process::id())));
+    let socket = or_default(
+        &socket,
+        rundir.join(format!("{program}.{}.ctl", std::process::id())),
+    );
     let mut server = unixctl::Server::listen(&socket, commands::all())?;
     let mut switch = Switch::new(options)?;
     tracing::info!(target: "vswitchd", "{program} (Open vSwitch) 3.1.0");
@@ -124,7 +138,11 @@ fn turn_until_told(
             if options.detach {
                 daemon::let_go_of_terminal(!options.no_chdir);
                 if vlog::vlog().knows("daemon") {
-                    vlog::vlog().set_level(None, Some(vlog::Destination::Console), vlog::Level::Off);
+                    vlog::vlog().set_level(
+                        None,
+                        Some(vlog::Destination::Console),
+                        vlog::Level::Off,
+                    );
                 }
             }
         }

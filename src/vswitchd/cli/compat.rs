@@ -114,9 +114,15 @@ fn take_long<'a>(
         }
     };
     match kind {
-        ' ' if value.is_some() => return Err(format!("option '--{name}' doesn't allow an argument")),
+        ' ' if value.is_some() => {
+            return Err(format!("option '--{name}' doesn't allow an argument"));
+        }
         '=' if value.is_none() => {
-            value = Some(rest.next().cloned().ok_or(format!("option '--{name}' requires an argument"))?);
+            value = Some(
+                rest.next()
+                    .cloned()
+                    .ok_or(format!("option '--{name}' requires an argument"))?,
+            );
         }
         _ => {}
     }
@@ -140,7 +146,11 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
                 "" => Dummy::On,
                 "system" => Dummy::System,
                 "override" => Dummy::Override,
-                other => return Err(format!("--enable-dummy={other}: expected system or override")),
+                other => {
+                    return Err(format!(
+                        "--enable-dummy={other}: expected system or override"
+                    ));
+                }
             }
         }
         "disable-system" => options.disable_system = true,
@@ -158,7 +168,10 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
 
 /// The version, in a form that the peer's scripts parse.
 pub(crate) fn version(program: &str) -> String {
-    format!("{program} (Open vSwitch) 3.1.0\nRingway {}\n", env!("CARGO_PKG_VERSION"))
+    format!(
+        "{program} (Open vSwitch) 3.1.0\nRingway {}\n",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn help(program: &str) -> String {
@@ -190,14 +203,26 @@ mod tests {
     use super::*;
 
     fn run(args: &[&str]) -> Parsed {
-        parse("ovs-vswitchd", &args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>())
+        parse(
+            "ovs-vswitchd",
+            &args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn the_suites_command_line() {
         let Parsed::Run(o) = run(&[
-            "--enable-dummy", "--disable-system", "--disable-system-route", "--detach", "--no-chdir",
-            "--pidfile", "--log-file", "-vvconn", "-vofproto_dpif", "-vunixctl", "unix:/x/db.sock",
+            "--enable-dummy",
+            "--disable-system",
+            "--disable-system-route",
+            "--detach",
+            "--no-chdir",
+            "--pidfile",
+            "--log-file",
+            "-vvconn",
+            "-vofproto_dpif",
+            "-vunixctl",
+            "unix:/x/db.sock",
         ]) else {
             panic!("must run");
         };
@@ -210,7 +235,10 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let fails = |args: &[&str], text: &str| {
-            assert!(matches!(run(args), Parsed::Fail(why) if why.contains(text)), "{args:?}");
+            assert!(
+                matches!(run(args), Parsed::Fail(why) if why.contains(text)),
+                "{args:?}"
+            );
         };
         fails(&["--nosuch"], "unrecognized option '--nosuch'");
         fails(&["--unixctl"], "'--unixctl' requires an argument");
@@ -219,6 +247,9 @@ mod tests {
         fails(&["--enable-dummy=x"], "expected system or override");
         fails(&["--dpdk"], "dpdk-init");
         assert!(matches!(run(&["--pidf=/x"]), Parsed::Run(o) if o.pidfile == Some("/x".into())));
-        assert!(matches!(run(&["-V"]), Parsed::Print(_)) && matches!(run(&["--help"]), Parsed::Print(_)));
+        assert!(
+            matches!(run(&["-V"]), Parsed::Print(_))
+                && matches!(run(&["--help"]), Parsed::Print(_))
+        );
     }
 }

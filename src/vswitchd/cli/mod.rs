@@ -51,6 +51,8 @@ enum Verb {
     },
     /// Shows every drop by port and reason.
     Drops,
+    /// Sends packets out of a device, to measure with.
+    Pktgen(crate::pktgen::Args),
     /// Sends any control command (see `list-commands`).
     Ctl {
         /// Command and arguments.
@@ -89,10 +91,13 @@ struct RunArgs {
 
 /// Decides by the program's name, and does what the command line says.
 pub(crate) fn main() -> ExitCode {
-    let args: Vec<String> =
-        std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let args: Vec<String> = std::env::args_os()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
     let program = args.first().map(PathBuf::from).unwrap_or_default();
-    let program = program.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let program = program
+        .file_name()
+        .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     if program == "ovs-vswitchd" {
         return match compat::parse(&program, &args[1..]) {
             compat::Parsed::Run(options) => crate::process::run(&options),
@@ -109,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Verb::Run(args) => crate::process::run(&options(args)),
+        Verb::Pktgen(args) => answer(crate::pktgen::run(&args)),
         verb => ask(cli.target, verb),
     }
 }
@@ -138,12 +144,15 @@ fn default_target() -> Result<PathBuf, String> {
             return Ok(rundir.join(format!("{program}.{pid}.ctl")));
         }
     }
-    Err(format!("no switch runs here (no live pidfile in {}): start one with 'ringway run --config FILE', or name its socket with --target", rundir.display()))
+    Err(format!(
+        "no switch runs here (no live pidfile in {}): start one with 'ringway run --config FILE', or name its socket with --target",
+        rundir.display()
+    ))
 }
 
 fn ask(target: Option<PathBuf>, verb: Verb) -> ExitCode {
     let words: Vec<String> = match verb {
-        Verb::Run(_) => Vec::new(),
+        Verb::Run(_) | Verb::Pktgen(_) => Vec::new(),
         Verb::Show => vec!["ringway/show".into()],
         Verb::DumpFlows { more: false } => vec!["dpctl/dump-flows".into()],
         Verb::DumpFlows { more: true } => vec!["dpctl/dump-flows".into(), "-m".into()],
@@ -154,8 +163,14 @@ fn ask(target: Option<PathBuf>, verb: Verb) -> ExitCode {
         Verb::Ctl { words } => words,
     };
     let outcome = target.map_or_else(default_target, Ok).and_then(|socket| {
-        words.split_first().map_or(Ok(String::new()), |(m, args)| unixctl::call(&socket, m, args))
+        words.split_first().map_or(Ok(String::new()), |(m, args)| {
+            unixctl::call(&socket, m, args)
+        })
     });
+    answer(outcome)
+}
+
+fn answer(outcome: unixctl::Outcome) -> ExitCode {
     match outcome {
         Ok(text) => {
             if !text.is_empty() {

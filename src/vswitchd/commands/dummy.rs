@@ -1,0 +1,62 @@
+//! `netdev-dummy/*`: driving dummy devices by hand.
+
+use crate::switch::Switch;
+use crate::unixctl::{Commands, Outcome};
+use netdev::dummy::Dummies;
+
+fn dummies(s: &Switch) -> Result<&Dummies, String> {
+    s.dummies().ok_or_else(|| "no such dummy netdev".to_owned())
+}
+
+pub(super) fn add(commands: &mut Commands<Switch>) {
+    commands.add(
+        "netdev-dummy/set-admin-state",
+        "[netdev] up|down",
+        1..=2,
+        |s, args| {
+            let (name, state) = match args {
+                [state] => (None, *state),
+                [name, state, ..] => (Some(*name), *state),
+                [] => return Err(String::new()),
+            };
+            let up = match state.to_ascii_lowercase().as_str() {
+                "up" => true,
+                "down" => false,
+                _ => return Err("Invalid Admin State".to_owned()),
+            };
+            done(dummies(s)?.set_admin_state(name, up))
+        },
+    );
+    commands.add("netdev-dummy/conn-state", "[netdev]", 0..=1, |s, args| {
+        Ok(dummies(s)?.conn_state(args.first().copied()))
+    });
+    commands.add(
+        "netdev-dummy/ip4addr",
+        "[netdev] ipaddr/mask-prefix-len",
+        2..=2,
+        |s, args| {
+            let bad = || "Invalid parameters".to_owned();
+            let (ip, len) = args[1].split_once('/').ok_or_else(bad)?;
+            let ip: wire::Ipv4 = ip.parse().map_err(|()| bad())?;
+            let len: u32 = len.parse().ok().filter(|l| *l <= 32).ok_or_else(bad)?;
+            let mask = wire::Ipv4::from_u32(u32::MAX.checked_shl(32 - len).unwrap_or(0));
+            done(dummies(s)?.set_ip4addr(args[0], ip, mask))
+        },
+    );
+    commands.add(
+        "netdev-dummy/ip6addr",
+        "[netdev] ip6addr",
+        2..=2,
+        |s, args| {
+            let bad = || "Invalid parameters".to_owned();
+            let (ip, len) = args[1].split_once('/').unwrap_or((args[1], "128"));
+            let ip: wire::Ipv6 = ip.parse().map_err(|()| bad())?;
+            let len: u8 = len.parse().ok().filter(|l| *l <= 128).ok_or_else(bad)?;
+            done(dummies(s)?.set_ip6addr(args[0], ip, len))
+        },
+    );
+}
+
+fn done(result: Result<(), netdev::dummy::DummyError>) -> Outcome {
+    result.map(|()| "OK".to_owned()).map_err(|e| e.to_string())
+}
