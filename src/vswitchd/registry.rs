@@ -12,6 +12,9 @@ use netdev::{NetdevError, Registry};
 /// A class could not be set up.
 pub(crate) fn new(dummy: Dummy, clock: &Clock) -> Result<(Registry, Option<Dummies>), NetdevError> {
     let registry = Registry::new();
+    for provider in netdev::providers() {
+        registry.register(provider)?;
+    }
     netdev::tunnel::register(&registry)?;
     registry.register(Arc::new(netdev::patch::PatchClass))?;
     registry.register(Arc::new(netdev::fault::FaultClass::new(

@@ -77,7 +77,7 @@ struct RunArgs {
     pidfile: Option<PathBuf>,
     /// Log to a file (default: LOGDIR/ringway.log).
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    log_file: Option<PathBuf>,
+    log_file: Option<String>,
     /// Control socket (default: RUNDIR/ringway.PID.ctl).
     #[arg(long, value_name = "SOCKET")]
     unixctl: Option<PathBuf>,
@@ -126,7 +126,7 @@ fn options(args: RunArgs) -> Options {
     o.detach = args.detach;
     o.monitor = args.monitor;
     o.pidfile = Some(args.pidfile.unwrap_or_default());
-    o.log_file = args.log_file;
+    o.log_file = args.log_file.map(PathBuf::from);
     o.unixctl = args.unixctl;
     o.verbose = args.verbose;
     if args.enable_dummy {
