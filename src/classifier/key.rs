@@ -6,6 +6,9 @@ use base::sync::{AtomicU64, Ordering};
 /// A version of a set of tables: lookups happen at a version, changes prepare the next one.
 pub type Version = u64;
 
+/// A version in which everything that was inserted and not marked as leaving is visible: the writer's view.
+pub const LATEST: Version = Version::MAX - 1;
+
 /// "Not removed in any version yet".
 const NOT_REMOVED: Version = Version::MAX;
 

@@ -41,7 +41,7 @@ mod trie;
 mod tests;
 
 pub use cursor::Cursor;
-pub use key::{Conjunction, RuleKey, Ruled, Version};
+pub use key::{Conjunction, LATEST, RuleKey, Ruled, Version};
 pub use mini::{FLOW_WORDS, MaskWord, MiniMask, MiniMatch};
 pub use prefix::{PREFIXES_MAX, default_prefixes, is_prefix_field};
 pub use table::Classifier;

@@ -243,7 +243,7 @@ const PREFIXES: [&[FieldId]; 4] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The right rule, the same with and without wildcards, and wildcards that hold what they promise.
     #[test]

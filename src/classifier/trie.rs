@@ -328,6 +328,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn finds_what_a_list_finds(
             steps in prop::collection::vec((value(), 1u32..=128, any::<bool>()), 1..60),

@@ -186,6 +186,9 @@ impl Group {
     pub(crate) fn remove_in(&self, version: Version) {
         self.removed.store(version, Ordering::Relaxed);
     }
+    pub(crate) fn restore(&self) {
+        self.removed.store(Version::MAX, Ordering::Relaxed);
+    }
 }
 
 /// How a select group with this configuration picks, as Open vSwitch decides it.

@@ -1,23 +1,48 @@
 //! `ofproto`: the state of an OpenFlow switch: tables, rules, groups, meters, ports, and the conversation
 //! with controllers. No datapath words, no sockets, no clock.
 //!
-//! * [`rule`]: a flow, its counters.
-//! * [`tables`]: the tables and their version, shared with translation ([`Tables`], [`Pin`]).
-//! * [`group`]: groups, shared with translation.
+//! What readers share ([`Pipeline`]):
+//! * [`rule`]: a flow and its counters.
+//! * [`tables`]: the tables and their version ([`Tables`], [`Pin`]).
+//! * [`group`]: groups. [`meter`]: meters.
 //!
-//! * [`switch`]: the writer of all of it ([`Ofproto`]).
+//! The writer ([`Ofproto`]):
+//! * [`switch`]: the door. [`txn`]: changes that become visible together. [`flow_mod`]: flow mods.
+//! * [`table_state`]: limits, eviction, vacancy of a table.
+//! * [`event`]: what controllers may want to be told.
 //!
-//! Threads: [`Pipeline`] is shared with every translating thread; all else belongs to one thread at a time.
+//! Threads: [`Pipeline`] is shared with every translating thread; counters of rules are written by any; all
+//! else belongs to one thread at a time. Readers take a [`Pin`] for each translation.
+//!
+//! Limits: [`CHANGES_MAX`] rules named by one [`Changes`]; a table takes as many flows as memory allows
+//! unless configured.
 
+mod acts;
+mod books;
+pub mod event;
+mod eviction;
+mod expiry;
+pub mod flow_mod;
 pub mod group;
+pub mod meter;
 pub mod rule;
 pub mod switch;
+pub mod table_state;
 pub mod tables;
+pub mod txn;
+#[cfg(test)]
+mod unit;
 
+pub use event::{ConnId, Event, FlowChange, RemovedReason, Requester, Vacancy};
+pub use flow_mod::PreparedFlowMod;
 pub use group::{Bucket, Group, GroupType, Groups, Selection, SelectionConfig};
-pub use rule::{Counts, Rule, RuleFlags, RuleId, RuleSpec};
-pub use switch::{Changes, Ofproto};
+pub use meter::{Meter, MeterBand, MeterConfig, Meters};
+pub use openflow::FlowFlags;
+pub use rule::{Counts, HIDDEN_PRIORITY, Rule, RuleId, RuleSpec};
+pub use switch::{CHANGES_MAX, Changes, Ofproto};
+pub use table_state::{TableSettings, TableState};
 pub use tables::{INTERNAL_TABLE, N_TABLES, Pin, Table, TableMiss, Tables};
+pub use txn::Txn;
 
 /// What translation sees of a bridge's OpenFlow state.
 #[derive(Debug, Default)]
@@ -26,4 +51,6 @@ pub struct Pipeline {
     pub tables: Tables,
     /// The groups, at the same versions as the tables.
     pub groups: Groups,
+    /// The meters.
+    pub meters: Meters,
 }

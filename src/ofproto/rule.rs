@@ -4,11 +4,11 @@
 //! and counters change, by any thread, without locks. A replaced rule passes its counts, and those still
 //! credited to it by datapath flows not yet revalidated, on to its successor: none is lost or counted twice.
 
+use crate::acts::Uses;
 use base::clock::Nanos;
-use base::sync::{Arc, ArcSwapOption, AtomicU16, AtomicU64, Ordering};
-use bitflags::bitflags;
+use base::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use classifier::{Conjunction, MiniMatch, RuleKey, Ruled, Version};
-use openflow::{Act, Acts};
+use openflow::{Act, Acts, FlowFlags};
 
 /// Priority above which a rule is the switch's own: neither shown nor touched by OpenFlow.
 pub const HIDDEN_PRIORITY: i32 = 65_535;
@@ -17,37 +17,12 @@ pub const HIDDEN_PRIORITY: i32 = 65_535;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub u64);
 
-bitflags! {
-    /// Flags of a flow (`OFPFF_*` of OpenFlow 1.5, and the switch's own above).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-    pub struct RuleFlags: u16 {
-        /// Tell controllers when it goes.
-        const SEND_FLOW_REM = 1;
-        /// Refuse to add it over an overlapping flow of the same priority.
-        const CHECK_OVERLAP = 1 << 1;
-        /// OpenFlow 1.0's emergency flow: never supported.
-        const EMERGENCY = 1 << 2;
-        /// Set the counters of an existing flow to zero.
-        const RESET_COUNTS = 1 << 3;
-        /// Packets need not be counted.
-        const NO_PACKET_COUNTS = 1 << 4;
-        /// Bytes need not be counted.
-        const NO_BYTE_COUNTS = 1 << 5;
-        /// The switch's own: matching fields that controllers cannot name is allowed.
-        const HIDDEN_FIELDS = 1 << 6;
-        /// The switch's own: may not be changed by controllers.
-        const READONLY = 1 << 7;
-    }
-}
-
-impl RuleFlags {
-    /// Those that belong to the flow and are shown, rather than to the message that makes it.
-    pub const STATE: Self = Self::SEND_FLOW_REM
-        .union(Self::NO_PACKET_COUNTS)
-        .union(Self::NO_BYTE_COUNTS)
-        .union(Self::READONLY)
-        .union(Self::HIDDEN_FIELDS);
-}
+/// Flags that belong to a flow and are shown with it, rather than only to the message that makes it.
+pub const STATE_FLAGS: FlowFlags = FlowFlags::SEND_FLOW_REM
+    .union(FlowFlags::CHECK_OVERLAP)
+    .union(FlowFlags::RESET_COUNTS)
+    .union(FlowFlags::NO_PKT_COUNTS)
+    .union(FlowFlags::NO_BYT_COUNTS);
 
 /// Packets and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +51,7 @@ pub struct RuleSpec {
     /// Rules of lower importance are evicted first.
     pub importance: u16,
     /// Flags.
-    pub flags: RuleFlags,
+    pub flags: FlowFlags,
     /// Actions and instructions.
     pub actions: Arc<Acts>,
 }
@@ -99,15 +74,33 @@ pub struct Rule {
     bytes: AtomicU64,
     /// The rule that took the place of this one and its counts.
     successor: ArcSwapOption<Rule>,
+    /// Where the writer's [`crate::expiry`] has it; `u64::MAX` for nowhere.
+    expiry_key: AtomicU64,
     idle_timeout: AtomicU16,
     hard_timeout: AtomicU16,
     /// Rules of lower importance are evicted first.
     pub importance: u16,
     /// Flags.
-    pub flags: RuleFlags,
+    pub flags: FlowFlags,
     /// Its table.
     pub table: u8,
+    /// `NEWS_*`: how it came to be, for controllers that watch flows.
+    news: AtomicU8,
+    uses: u8,
+    /// The successor gets the counts, not only the time of use.
+    forward: AtomicBool,
 }
+
+/// Nobody was told about the rule: it replaced one without visible change.
+pub const NEWS_NONE: u8 = 0;
+/// It was announced as modified.
+pub const NEWS_MODIFIED: u8 = 1;
+/// It was announced as added.
+pub const NEWS_ADDED: u8 = 2;
+
+const USES_GROUPS: u8 = 1;
+const USES_METERS: u8 = 2;
+const USES_LEARN: u8 = 4;
 
 impl Ruled for Rule {
     fn key(&self) -> &RuleKey {
@@ -134,6 +127,7 @@ impl Rule {
     #[must_use]
     pub fn new(spec: RuleSpec, added: Version, now: Nanos) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let uses = Uses::of(&spec.actions);
         let conjunctive = matches!(spec.actions.first(), Some(Act::Conjunction { .. }));
         Self {
             id: RuleId(NEXT.fetch_add(1, Ordering::Relaxed)),
@@ -146,12 +140,41 @@ impl Rule {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             successor: ArcSwapOption::const_empty(),
+            expiry_key: AtomicU64::new(u64::MAX),
             idle_timeout: AtomicU16::new(spec.idle_timeout),
             hard_timeout: AtomicU16::new(spec.hard_timeout),
             importance: spec.importance,
-            flags: spec.flags & RuleFlags::STATE,
+            flags: spec.flags & STATE_FLAGS,
             table: spec.table,
+            news: AtomicU8::new(NEWS_NONE),
+            uses: u8::from(uses.groups) * USES_GROUPS
+                + u8::from(uses.meters) * USES_METERS
+                + u8::from(uses.learns) * USES_LEARN,
+            forward: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn uses(&self) -> Uses {
+        Uses {
+            groups: self.uses & USES_GROUPS != 0,
+            meters: self.uses & USES_METERS != 0,
+            learns: self.uses & USES_LEARN != 0,
+        }
+    }
+    /// How it came to be: one of `NEWS_*`.
+    #[must_use]
+    pub fn news(&self) -> u8 {
+        self.news.load(Ordering::Relaxed)
+    }
+    pub(crate) fn set_news(&self, news: u8) {
+        self.news.store(news, Ordering::Relaxed);
+    }
+    pub(crate) fn expiry_key(&self) -> Option<Nanos> {
+        let at = self.expiry_key.load(Ordering::Relaxed);
+        (at != u64::MAX).then_some(Nanos(at))
+    }
+    pub(crate) fn set_expiry_key(&self, at: Nanos) {
+        self.expiry_key.store(at.0, Ordering::Relaxed);
     }
 
     /// What it matches.
@@ -216,24 +239,28 @@ impl Rule {
     }
 
     fn pass_on(&self, next: &Self) {
-        let packets = self.packets.swap(0, Ordering::Relaxed);
-        let bytes = self.bytes.swap(0, Ordering::Relaxed);
-        if packets | bytes != 0 {
-            next.credit(packets, bytes, self.used());
+        next.used.fetch_max(self.used().0, Ordering::Relaxed);
+        if self.forward.load(Ordering::Relaxed) {
+            let packets = self.packets.swap(0, Ordering::Relaxed);
+            let bytes = self.bytes.swap(0, Ordering::Relaxed);
+            if packets | bytes != 0 {
+                next.credit(packets, bytes, self.used());
+            }
         }
     }
 
-    /// Makes `next` the heir of this rule's counts, now and later.
-    pub fn succeed_by(&self, next: &Arc<Self>) {
+    /// Makes `next` the heir of this rule: of its time of use, and of its counts, now and later, when
+    /// `counts`.
+    pub(crate) fn succeed_by(&self, next: &Arc<Self>, counts: bool) {
+        self.forward.store(counts, Ordering::Relaxed);
         self.successor.store(Some(Arc::clone(next)));
         base::sync::fence(Ordering::SeqCst); // pairs with the one in credit()
         self.pass_on(next);
     }
 
-    /// Takes over the times of the rule it replaces.
-    pub fn inherit(&mut self, created: Nanos, used: Nanos) {
+    /// Takes over the time at which the flow was added from the rule it replaces.
+    pub(crate) fn set_created(&mut self, created: Nanos) {
         self.created = created;
-        self.used = AtomicU64::new(used.0);
     }
 
     /// The hard timeout counts from `now` again.
@@ -242,16 +269,13 @@ impl Rule {
     }
 
     /// Lowers the timeouts to these, where they are longer or there is none. 0 leaves a timeout alone.
-    /// True when the rule had no timeout before and has one now.
-    pub fn reduce_timeouts(&self, idle: u16, hard: u16) -> bool {
-        let had = self.idle_timeout() != 0 || self.hard_timeout() != 0;
+    pub(crate) fn reduce_timeouts(&self, idle: u16, hard: u16) {
         for (t, new) in [(&self.idle_timeout, idle), (&self.hard_timeout, hard)] {
             let old = t.load(Ordering::Relaxed);
             if new != 0 && (old == 0 || new < old) {
                 t.store(new, Ordering::Relaxed);
             }
         }
-        !had && (idle != 0 || hard != 0)
     }
 }
 
@@ -268,7 +292,7 @@ mod tests {
             idle_timeout: 0,
             hard_timeout: 9,
             importance: 0,
-            flags: RuleFlags::default(),
+            flags: FlowFlags::default(),
             actions: Arc::default(),
         };
         Rule::new(spec, 0, Nanos(5))
@@ -278,7 +302,7 @@ mod tests {
     fn counts_move_to_the_successor_once() {
         let (a, b) = (Arc::new(rule()), Arc::new(rule()));
         a.credit(1, 60, Nanos(7));
-        a.succeed_by(&b);
+        a.succeed_by(&b, true);
         a.credit(2, 120, Nanos(9));
         let want = Counts {
             packets: 3,
@@ -291,8 +315,8 @@ mod tests {
     #[test]
     fn timeouts_only_shrink() {
         let r = rule();
-        assert!(!r.reduce_timeouts(0, 20));
-        assert!(!r.reduce_timeouts(4, 3));
+        r.reduce_timeouts(0, 20);
+        r.reduce_timeouts(4, 3);
         assert_eq!((r.idle_timeout(), r.hard_timeout()), (4, 3));
     }
 }

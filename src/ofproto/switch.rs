@@ -1,18 +1,29 @@
 //! [`Ofproto`]: the writer of a bridge's OpenFlow state.
 //!
-//! Owned by one thread at a time. Every change prepares the next version and publishes it; what was removed
-//! is kept in the tables until no reader is left that could look for it.
+//! Owned by one thread at a time. Every change goes through a [`crate::Txn`] that prepares the next version
+//! and publishes it. What was removed is kept in the tables until no reader is left that could look for it,
+//! then swept out in bounded steps.
 
 use crate::Pipeline;
+use crate::books::{Books, Learned};
+use crate::event::{Event, RemovedReason};
 use crate::group::{Bucket, Group, GroupType, SelectionConfig};
 use crate::rule::{Rule, RuleSpec};
-use crate::tables::{Pin, TableMiss};
+use crate::table_state::{NameLevel, TableSettings, TableState};
+use crate::tables::{N_TABLES, Pin, TableMiss};
+use crate::txn::Over;
 use base::clock::Nanos;
 use base::sync::Arc;
-use classifier::Version;
+use classifier::{LATEST, Ruled, default_prefixes};
+use openflow::Acts;
 use std::collections::VecDeque;
 
-/// What changed with one version, for whoever keeps conclusions drawn from it.
+/// Changed rules that [`Changes`] names one by one; beyond that it says "much".
+pub const CHANGES_MAX: usize = 65_536;
+/// Recent lists of actions that new flows may share.
+const INTERNED_MAX: usize = 8;
+
+/// What changed since the last look, for whoever keeps conclusions drawn from it.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     /// Rules that are new.
@@ -23,7 +34,7 @@ pub struct Changes {
     pub groups: Vec<u32>,
     /// Numbers of meters that were added, changed or removed.
     pub meters: Vec<u32>,
-    /// Something else changed that translation looks at (table configuration).
+    /// So much changed, or something else (table configuration), that everything must be looked at again.
     pub other: bool,
 }
 
@@ -37,6 +48,30 @@ impl Changes {
             && self.meters.is_empty()
             && !self.other
     }
+
+    pub(crate) fn add_rule(&mut self, rule: Arc<Rule>) {
+        if self.has_room() {
+            self.added.push(rule);
+        }
+    }
+
+    pub(crate) fn remove_rule(&mut self, rule: Arc<Rule>) {
+        if self.has_room() {
+            self.removed.push(rule);
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        if self.other {
+            return false;
+        }
+        if self.added.len() + self.removed.len() >= CHANGES_MAX {
+            (self.added, self.removed) = (Vec::new(), Vec::new());
+            self.other = true;
+            return false;
+        }
+        true
+    }
 }
 
 /// What left the tables with one version, still to be swept out of them.
@@ -48,12 +83,36 @@ struct Leaving {
     groups: Vec<Arc<Group>>,
 }
 
+/// Lists of actions that were seen last: flows that do the same share one list.
+#[derive(Debug, Default)]
+pub(crate) struct Interned(VecDeque<Arc<Acts>>);
+
+impl Interned {
+    pub(crate) fn share(&mut self, mut acts: Acts) -> Arc<Acts> {
+        if let Some(known) = self.0.iter().find(|k| ***k == acts) {
+            return Arc::clone(known);
+        }
+        acts.shrink_to_fit();
+        let new = Arc::new(acts);
+        self.0.truncate(INTERNED_MAX - 1);
+        self.0.push_front(Arc::clone(&new));
+        new
+    }
+}
+
 /// See the file's essay.
 #[derive(Debug)]
 pub struct Ofproto {
     name: String,
-    pipeline: Arc<Pipeline>,
-    changes: Changes,
+    pub(crate) pipeline: Arc<Pipeline>,
+    states: Vec<TableState>,
+    pub(crate) books: Books,
+    pub(crate) learned: Learned,
+    pub(crate) interned: Interned,
+    pub(crate) changes: Changes,
+    pub(crate) events: Vec<Event>,
+    /// Somebody watches every flow (a flow monitor).
+    pub(crate) watched: bool,
     leaving: VecDeque<Leaving>,
 }
 
@@ -64,7 +123,13 @@ impl Ofproto {
         Self {
             name: name.to_owned(),
             pipeline: Arc::default(),
+            states: (0..N_TABLES).map(TableState::new).collect(),
+            books: Books::default(),
+            learned: Learned::default(),
+            interned: Interned::default(),
             changes: Changes::default(),
+            events: Vec::new(),
+            watched: false,
             leaving: VecDeque::new(),
         }
     }
@@ -81,62 +146,100 @@ impl Ofproto {
         &self.pipeline
     }
 
+    /// The writer's view of a table.
+    #[must_use]
+    pub fn state(&self, table: u8) -> &TableState {
+        &self.states[usize::from(table.min(N_TABLES - 1))]
+    }
+
+    pub(crate) fn state_mut(&mut self, table: u8) -> &mut TableState {
+        &mut self.states[usize::from(table.min(N_TABLES - 1))]
+    }
+
     /// Takes what changed since the last call. All of it is published already.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }
 
-    fn next_version(&self) -> Version {
-        self.pipeline.tables.version() + 1
+    /// Takes what controllers may want to be told.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Says whether every change of a flow is to become an event, or only those that flows ask for.
+    pub fn watch_flows(&mut self, on: bool) {
+        self.watched = on;
+    }
+
+    pub(crate) fn enter_books(&mut self, rule: &Arc<Rule>) {
+        self.books.enter(rule);
+        self.state_mut(rule.table).enter(rule);
+    }
+
+    pub(crate) fn leave_books(&mut self, rule: &Rule) {
+        self.books.leave(rule);
+        self.state_mut(rule.table).leave(rule);
+    }
+
+    /// Flows with this cookie, in all tables.
+    pub(crate) fn by_cookie(&mut self, cookie: u64) -> Vec<Arc<Rule>> {
+        let tables = &self.pipeline.tables;
+        let index = self.books.cookies.get_or_insert_with(|| {
+            let all = tables
+                .iter()
+                .flat_map(|(_, t)| t.rules.collect(None, LATEST));
+            all.map(|r| ((r.cookie, r.id), r)).collect()
+        });
+        let (first, last) = (crate::RuleId(0), crate::RuleId(u64::MAX));
+        index
+            .range((cookie, first)..=(cookie, last))
+            .map(|(_, r)| Arc::clone(r))
+            .collect()
+    }
+
+    /// The group of this number in the version being prepared.
+    #[must_use]
+    pub fn group(&self, id: u32) -> Option<Arc<Group>> {
+        self.pipeline.groups.lookup(id, LATEST)
     }
 
     /// Puts a rule into its table, in the place of one with the same match and priority if there is one.
-    /// For the switch's own rules: nothing is checked, and controllers are not told.
+    /// For the switch's own rules: nothing is checked.
     pub fn install(&mut self, spec: RuleSpec, now: Nanos) -> Arc<Rule> {
-        let version = self.next_version();
+        let mut txn = self.begin(now);
         let table = self.pipeline.tables.table(spec.table);
         let old = table
             .rules
-            .find_exact(&spec.matching, spec.priority, version);
-        let rule = Arc::new(Rule::new(spec, version, now));
-        table.rules.insert(Arc::clone(&rule));
-        self.publish(version, &[Arc::clone(&rule)], &Vec::from_iter(old));
+            .find_exact(&spec.matching, spec.priority, LATEST);
+        let rule = Arc::new(Rule::new(spec, txn.version(), now));
+        let over = old.map_or(Over::Nothing, Over::Replaced);
+        self.start_add(&mut txn, Arc::clone(&rule), over);
+        self.commit(txn);
         rule
     }
 
     /// Removes a rule. False when it was gone already.
-    pub fn uninstall(&mut self, rule: &Arc<Rule>) -> bool {
-        use classifier::Ruled;
+    pub fn uninstall(&mut self, rule: &Arc<Rule>, now: Nanos) -> bool {
         if rule.key().is_leaving() {
             return false;
         }
-        let version = self.next_version();
-        self.publish(version, &[], &[Arc::clone(rule)]);
+        let mut txn = self.begin(now);
+        self.start_remove(&mut txn, Arc::clone(rule), RemovedReason::Delete);
+        self.commit(txn);
         true
     }
 
-    /// Puts a group into the bridge, in the place of the one of the same number. Nothing is checked.
-    pub fn install_group(
-        &mut self,
-        id: u32,
-        kind: GroupType,
-        buckets: Vec<Bucket>,
-        config: SelectionConfig,
-    ) -> Arc<Group> {
-        let version = self.next_version();
-        let old = self.pipeline.groups.lookup(id, version);
-        let group = Group::new(id, kind, buckets, config, (version, Nanos::ZERO));
-        let group = Arc::new(group);
-        self.pipeline.groups.insert(Arc::clone(&group));
-        self.changes.groups.push(id);
-        if let Some(g) = &old {
-            g.remove_in(version);
+    /// Removes all flows that controllers can see.
+    pub fn flush(&mut self, now: Nanos) {
+        let mut txn = self.begin(now);
+        for t in 0..N_TABLES {
+            for rule in self.pipeline.tables.table(t).rules.collect(None, LATEST) {
+                if !rule.is_hidden() && !self.state(t).internal {
+                    self.start_remove(&mut txn, rule, RemovedReason::Delete);
+                }
+            }
         }
-        self.publish(version, &[], &[]);
-        if let (Some(g), Some(l)) = (old, self.leaving.back_mut()) {
-            l.groups.push(g);
-        }
-        group
+        self.commit(txn);
     }
 
     /// Says what a table does with packets that match no rule of it.
@@ -145,24 +248,79 @@ impl Ofproto {
         self.changes.other = true;
     }
 
-    fn publish(&mut self, version: Version, added: &[Arc<Rule>], removed: &[Arc<Rule>]) {
-        use classifier::Ruled;
-        for rule in removed {
-            rule.key().remove_in(version);
+    /// Applies the configuration of a table. Lowering the limit below the number of flows evicts, when
+    /// eviction is on.
+    pub fn configure_table(&mut self, table: u8, settings: &TableSettings, now: Nanos) {
+        let shelf = self.pipeline.tables.table(table);
+        shelf.rules.set_prefixes(&settings.prefixes);
+        let pipeline = Arc::clone(&self.pipeline);
+        let state = self.state_mut(table);
+        state.set_name(settings.name.as_deref(), NameLevel::Config);
+        if state.internal {
+            return;
         }
-        let pin = self.pipeline.tables.publish(version);
-        self.changes.added.extend_from_slice(added);
-        self.changes.removed.extend_from_slice(removed);
-        self.leaving.push_back(Leaving {
-            pin,
-            rules: removed.to_vec(),
-            groups: Vec::new(),
-        });
-        self.sweep(usize::MAX);
+        state.evict_by_config = settings.eviction.is_some();
+        let fields = settings.eviction.clone().unwrap_or_default();
+        let rules = || pipeline.tables.table(table).rules.collect(None, LATEST);
+        state.configure_eviction(fields, rules);
+        state.max_flows = settings.max_flows.unwrap_or(u32::MAX);
+        let mut txn = self.begin(now);
+        while self.state(table).n_flows > self.state(table).max_flows {
+            let Some(victim) = self.state_mut(table).victim() else {
+                break;
+            };
+            self.start_remove(&mut txn, victim, RemovedReason::Eviction);
+        }
+        self.commit(txn);
+    }
+
+    /// Puts a table back to what it is without configuration.
+    pub fn unconfigure_table(&mut self, table: u8, now: Nanos) {
+        let settings = TableSettings {
+            prefixes: default_prefixes(),
+            ..TableSettings::default()
+        };
+        self.configure_table(table, &settings, now);
+    }
+
+    /// Lowers the timeouts of a flow, as `fin_timeout` does. Nothing happens to a flow that is gone.
+    pub fn reduce_timeouts(&mut self, rule: &Arc<Rule>, idle: u16, hard: u16) {
+        if rule.key().is_leaving() || (idle == 0 && hard == 0) {
+            return;
+        }
+        self.leave_books(rule);
+        rule.reduce_timeouts(idle, hard);
+        self.enter_books(rule);
+    }
+
+    /// Removes flows whose time is over. `counted`: packets seen before this time are credited to their rules
+    /// already. Looks at no more than `budget` flows; true when there may be more to do.
+    pub fn expire(&mut self, now: Nanos, counted: Nanos, budget: usize) -> bool {
+        let (due, more) = self.books.expiry.due(now, counted, budget);
+        if !due.is_empty() {
+            let mut txn = self.begin(now);
+            for (rule, reason) in due {
+                self.start_remove(&mut txn, rule, reason);
+            }
+            self.commit(txn);
+        }
+        more
+    }
+
+    /// When [`Ofproto::expire`] may have something to do next.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Nanos> {
+        self.books.expiry.next()
+    }
+
+    pub(crate) fn leave_later(&mut self, pin: Pin, rules: Vec<Arc<Rule>>, groups: Vec<Arc<Group>>) {
+        // Versions without leavers are kept too: a reader of one of them still sees what leaves later.
+        self.leaving.push_back(Leaving { pin, rules, groups });
+        self.sweep(SWEEP_AT_COMMIT);
     }
 
     /// Drops from the tables what no reader can look for any more, at most `budget` rules. True when there
-    /// may be more to do.
+    /// is more that can be dropped now or later.
     pub fn sweep(&mut self, budget: usize) -> bool {
         let mut left = budget;
         while let Some(front) = self.leaving.front_mut() {
@@ -171,7 +329,7 @@ impl Ofproto {
             }
             while let Some(rule) = front.rules.pop() {
                 self.pipeline.tables.table(rule.table).rules.remove(&rule);
-                left -= 1;
+                left = left.saturating_sub(1);
                 if left == 0 {
                     return true;
                 }
@@ -183,52 +341,26 @@ impl Ofproto {
         }
         false
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rule::RuleFlags;
-    use classifier::MiniMatch;
-    use flow::Flow;
-    use openflow::Acts;
-
-    fn spec(priority: i32) -> RuleSpec {
-        RuleSpec {
-            table: 3,
-            matching: MiniMatch::catchall(),
-            priority,
-            cookie: 0,
-            idle_timeout: 0,
-            hard_timeout: 0,
-            importance: 0,
-            flags: RuleFlags::default(),
-            actions: Arc::new(Acts::new()),
+    /// Puts a group into the bridge, in the place of the one of the same number. Nothing is checked.
+    pub fn install_group(
+        &mut self,
+        id: u32,
+        kind: GroupType,
+        buckets: Vec<Bucket>,
+        config: SelectionConfig,
+    ) -> Arc<Group> {
+        let mut txn = self.begin(Nanos::ZERO);
+        if let Some(old) = self.group(id) {
+            self.start_group_remove(&mut txn, old);
         }
-    }
-
-    #[test]
-    fn a_pinned_reader_keeps_its_view() {
-        let mut of = Ofproto::new("br0");
-        let pipeline = Arc::clone(of.pipeline());
-        let a = of.install(spec(1), Nanos(1));
-        let pin = pipeline.tables.pin();
-        let b = of.install(spec(1), Nanos(2));
-        let at = |v| {
-            pipeline
-                .tables
-                .lookup(3, v, &Flow::zero(), None)
-                .map(|r| r.id)
-        };
-        assert_eq!(at(pin.version()), Some(a.id));
-        assert_eq!(at(pipeline.tables.version()), Some(b.id));
-        assert!(of.sweep(usize::MAX));
-        drop(pin);
-        assert!(!of.sweep(usize::MAX));
-        assert_eq!(pipeline.tables.table(3).rules.len(), 1);
-        assert!(of.uninstall(&b) && !of.uninstall(&b));
-        assert_eq!(at(pipeline.tables.version()), None);
-        let changes = of.take_changes();
-        assert_eq!((changes.added.len(), changes.removed.len()), (2, 2));
+        let version = (txn.version(), Nanos::ZERO);
+        let group = Arc::new(Group::new(id, kind, buckets, config, version));
+        self.start_group_add(&mut txn, Arc::clone(&group));
+        self.commit(txn);
+        group
     }
 }
+
+/// Rules swept out of the tables with each commit; the rest waits for [`Ofproto::sweep`].
+const SWEEP_AT_COMMIT: usize = 1024;

@@ -129,7 +129,7 @@ impl Tables {
 
     /// Every table with its number.
     pub fn iter(&self) -> impl Iterator<Item = (u8, &Table)> + '_ {
-        (0..).zip(&*self.tables)
+        (0..N_TABLES).zip(&*self.tables)
     }
 
     /// The best rule of `table` for `flow` at `version`; marks in `wc` what decided. Counts nothing.

@@ -1,0 +1,114 @@
+//! Meters: what controllers call by an OpenFlow number and the datapath by one of its own.
+
+use base::clock::Nanos;
+use base::sync::{Arc, RwLock, read, write};
+use std::collections::BTreeMap;
+
+/// Highest number of a real meter.
+pub const METER_MAX: u32 = 0xffff_0000;
+/// The meter of packets that go to userspace.
+pub const METER_SLOWPATH: u32 = 0xffff_fffd;
+/// The meter of packets that go to controllers.
+pub const METER_CONTROLLER: u32 = 0xffff_fffe;
+/// "All meters" in messages.
+pub const METER_ALL: u32 = 0xffff_ffff;
+
+/// One band of a meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeterBand {
+    /// 1 drop, 2 remark DSCP.
+    pub kind: u16,
+    /// Rate, in kbit/s or packets/s.
+    pub rate: u32,
+    /// Burst, in the unit of the rate times seconds.
+    pub burst_size: u32,
+    /// Drop precedence levels to add, for remarking.
+    pub prec_level: u8,
+}
+
+/// What a meter is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MeterConfig {
+    /// `OFPMF_*`: 1 kbit/s, 2 packets/s, 4 burst, 8 statistics.
+    pub flags: u16,
+    /// Its bands.
+    pub bands: Vec<MeterBand>,
+}
+
+/// A meter.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    /// Its OpenFlow number.
+    pub id: u32,
+    /// Its number in the datapath.
+    pub provider_id: u32,
+    /// What it is to do.
+    pub config: MeterConfig,
+    /// When it was added.
+    pub created: Nanos,
+}
+
+/// All meters of a bridge. Read by translation, written by the bridge's [`crate::Ofproto`] alone.
+#[derive(Debug, Default)]
+pub struct Meters(RwLock<BTreeMap<u32, Arc<Meter>>>);
+
+impl Meters {
+    /// The meter of this number.
+    #[must_use]
+    pub fn get(&self, id: u32) -> Option<Arc<Meter>> {
+        read(&self.0).get(&id).cloned()
+    }
+    /// The datapath's number of a meter.
+    #[must_use]
+    pub fn provider_id(&self, id: u32) -> Option<u32> {
+        read(&self.0).get(&id).map(|m| m.provider_id)
+    }
+    /// All meters, ascending.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Meter>> {
+        read(&self.0).values().cloned().collect()
+    }
+    pub(crate) fn put(&self, meter: Meter) {
+        write(&self.0).insert(meter.id, Arc::new(meter));
+    }
+    pub(crate) fn remove(&self, id: u32) -> Option<Arc<Meter>> {
+        write(&self.0).remove(&id)
+    }
+}
+
+impl crate::Ofproto {
+    pub(crate) fn meter_exists(&self, id: u32) -> bool {
+        id != 0 && self.pipeline.meters.get(id).is_some()
+    }
+
+    /// Puts a meter into the bridge, in the place of the one of the same number. Nothing is checked.
+    pub fn install_meter(&mut self, meter: Meter) {
+        self.changes.meters.push(meter.id);
+        self.pipeline.meters.put(meter);
+    }
+
+    /// Removes a meter and the flows that use it, and gives it back.
+    pub fn remove_meter(&mut self, id: u32, now: Nanos) -> Option<Arc<Meter>> {
+        let meter = self.pipeline.meters.get(id)?;
+        let mut txn = self.begin(now);
+        for rule in self.books.meters.of(id) {
+            self.start_remove(&mut txn, rule, crate::RemovedReason::MeterDelete);
+        }
+        self.commit(txn);
+        self.pipeline.meters.remove(id);
+        self.changes.meters.push(id);
+        Some(meter)
+    }
+
+    /// Flows that use a meter.
+    #[must_use]
+    pub fn meter_users(&self, id: u32) -> usize {
+        self.books.meters.count(id)
+    }
+
+    /// Flows that output to a group.
+    #[must_use]
+    pub fn group_users(&self, id: u32) -> usize {
+        self.books.groups.count(id)
+    }
+}

@@ -1,0 +1,4 @@
+//! The tables against their stupid twin, a list of flows, and the rules about time, limits and events.
+
+mod model;
+mod state;
