@@ -50,6 +50,11 @@ pub(crate) fn partial(mask: FieldValue) -> Option<FieldValue> {
     (!mask.iter().all(|&b| b == 0xff)).then_some(mask)
 }
 
+/// The low 64 bits of a value.
+pub(crate) fn low_u64(value: &[u8]) -> u64 {
+    value.iter().fold(0, |n, &b| n << 8 | u64::from(b))
+}
+
 /// A set-field as loads: runs of set mask bits, at most 64 bits each, lowest first.
 pub(crate) fn load_segments(
     field: FieldId,

@@ -7,6 +7,7 @@
 pub mod action;
 mod bits;
 mod check;
+mod codec;
 pub mod error;
 mod error_text;
 mod field;

@@ -22,14 +22,12 @@ pub(crate) enum Allowed {
     /// The meter instruction.
     Meter,
     /// Nothing.
-    #[expect(dead_code, reason = "for the binary codecs")]
     Actions,
 }
 
 /// A list that was refused.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    #[expect(dead_code, reason = "for the binary codecs")]
     pub(crate) error: OfpError,
     pub(crate) text: String,
 }
