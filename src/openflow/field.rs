@@ -46,59 +46,30 @@ pub(crate) fn nxm_header(field: FieldId) -> Option<u32> {
 pub(crate) fn protocols_exact(field: FieldId) -> Protocols {
     Protocols::from_bits_truncate(field.info().exact.bits())
 }
-
-// Values are plain numbers here until the flow room's own text forms are used.
-
+/// Appends a value, with its mask unless that is exact.
 pub(crate) fn put_value(
     out: &mut String,
-    _field: FieldId,
+    field: FieldId,
     value: &[u8],
     mask: Option<&[u8]>,
-    _names: Names<'_>,
+    names: Names<'_>,
 ) {
-    crate::text::put_hex(out, value);
-    if let Some(m) = mask {
-        out.push('/');
-        crate::text::put_hex(out, m);
-    }
+    field.format(out, value, mask, &names);
 }
-/// A value with an optional mask.
+/// A value and its mask; no mask: exact.
 pub(crate) fn parse_value(
     field: FieldId,
     text: &str,
     names: Names<'_>,
 ) -> Result<(FieldValue, Option<FieldValue>), String> {
-    match text.split_once('/') {
-        Some((value, mask)) => Ok((
-            parse_exact(field, value, names)?,
-            Some(parse_exact(field, mask, names)?),
-        )),
-        None => Ok((parse_exact(field, text, names)?, None)),
-    }
+    let (value, mask) = field.parse(text, &names).map_err(|e| e.to_string())?;
+    Ok((value, crate::bits::partial(mask)))
 }
 /// A value without a mask.
 pub(crate) fn parse_exact(
     field: FieldId,
     text: &str,
-    _names: Names<'_>,
+    names: Names<'_>,
 ) -> Result<FieldValue, String> {
-    match crate::bits::int_string(text, n_bytes(field)) {
-        Some((value, "")) => Ok(value),
-        _ => Err(format!("{text}: invalid value for field {}", field.name())),
-    }
-}
-/// Appends a match with its priority, unless that is the default.
-pub(crate) fn put_match(out: &mut String, m: &flow::Match, priority: u16, names: Names<'_>) {
-    if priority != crate::flow_mod::DEFAULT_PRIORITY {
-        put(out, format_args!("priority={priority},"));
-    }
-    for field in FieldId::all().filter(|&f| !m.is_wild(f)) {
-        put(out, format_args!("{}=", field.name()));
-        let mask = crate::bits::partial(m.get_mask(field));
-        put_value(out, field, &m.get(field), mask.as_deref(), names);
-        out.push(',');
-    }
-    if out.ends_with(',') {
-        out.pop();
-    }
+    field.parse_value(text, &names).map_err(|e| e.to_string())
 }

@@ -7,6 +7,7 @@
 pub mod action;
 mod bits;
 mod check;
+#[expect(dead_code, reason = "the messages are next")]
 mod codec;
 pub mod error;
 mod error_text;
@@ -24,6 +25,8 @@ pub use action::{
     MultipathAct, MultipathAlg, NatAct, Port, SetKind,
 };
 pub use check::{CheckParams, check_acts, check_consistency};
+pub use codec::header::{HEADER_LEN, Header, Multipart, Xid};
+pub use codec::raw::Raw;
 pub use error::{ErrorCode, NX_VENDOR, ONF_VENDOR, OfpError};
 pub use error_text::TextError;
 pub use flow::{FieldId, FieldValue, OfPort, Subfield};

@@ -54,6 +54,16 @@ pub struct Names<'a> {
     pub tables: Option<&'a NameMap>,
 }
 
+impl flow::text::PortNames for Names<'_> {
+    fn number(&self, name: &str) -> Option<OfPort> {
+        let n = self.ports?.number(name)?;
+        u16::try_from(n).ok().map(OfPort)
+    }
+    fn name(&self, port: OfPort) -> Option<&str> {
+        self.ports?.name(port.0.into())
+    }
+}
+
 /// Added to a reserved 16-bit port to make OpenFlow 1.1's.
 const PORT_OFFSET: u32 = 0xffff_0000;
 

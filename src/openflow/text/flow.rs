@@ -3,40 +3,16 @@
 use super::parse_list;
 use super::put_actions;
 use super::scan::{Pairs, u16_of, u64_of};
-use crate::bits;
 use crate::check::{CheckParams, check_acts};
 use crate::error::OfpError;
 use crate::error_text::TextError;
-use crate::field::{self, parse_subfield, put_match};
 use crate::flow_mod::{
     ALL_TABLES, ANY_GROUP, Duration, FlowFlags, FlowMod, FlowModCommand, FlowStats,
     FlowStatsRequest,
 };
 use crate::names::{Names, put};
 use crate::version::Protocols;
-use flow::{FieldId, Match, OfPort};
-use wire::U16;
-
-/// Words that stand for an EtherType, and some for an IP protocol too.
-const PROTOCOL_WORDS: [(&str, u16, u8); 17] = [
-    ("ip", 0x0800, 0),
-    ("ipv4", 0x0800, 0),
-    ("ip4", 0x0800, 0),
-    ("arp", 0x0806, 0),
-    ("icmp", 0x0800, 1),
-    ("tcp", 0x0800, 6),
-    ("udp", 0x0800, 17),
-    ("sctp", 0x0800, 132),
-    ("ipv6", 0x86dd, 0),
-    ("ip6", 0x86dd, 0),
-    ("icmp6", 0x86dd, 58),
-    ("tcp6", 0x86dd, 6),
-    ("udp6", 0x86dd, 17),
-    ("sctp6", 0x86dd, 132),
-    ("rarp", 0x8035, 0),
-    ("mpls", 0x8847, 0),
-    ("mplsm", 0x8848, 0),
-];
+use flow::{Match, OfPort};
 
 /// What a flow's text was read as.
 #[derive(Debug, Clone)]
@@ -162,31 +138,19 @@ impl Parser<'_> {
     }
 
     fn pair(&mut self, key: &str, value: &str) -> Result<(), String> {
-        if let Some(&(_, dl_type, proto)) = PROTOCOL_WORDS.iter().find(|(w, ..)| *w == key) {
-            let m = &mut self.fm.match_;
-            m.set_u64(FieldId::EthType, dl_type.into());
-            if proto != 0 {
-                m.set_u64(FieldId::IpProto, proto.into());
-            }
-            m.set_default_packet_type();
-            return Ok(());
-        }
         if self.flag(key) {
             return Ok(());
         }
-        match key {
-            "eth" => {
-                self.fm.match_.set_packet_type(0);
-                Ok(())
-            }
-            "no_readonly_table" | "allow_hidden_fields" => Ok(()),
-            _ => match FieldId::from_name(key) {
-                Some(field) => self.field(field, value),
-                None if key.contains('[') => self.subfield(key, value),
-                None if value.is_empty() => Err(format!("field {key} missing value")),
-                None => self.attribute(key, value),
-            },
+        if ["no_readonly_table", "allow_hidden_fields"].contains(&key) {
+            return Ok(());
         }
+        let usable = self.fm.match_.parse_pair(key, value, &self.names);
+        match usable.map_err(|e| e.to_string())? {
+            Some(usable) => self.protocols &= Protocols::from_bits_truncate(usable.bits()),
+            None if value.is_empty() => return Err(format!("field {key} missing value")),
+            None => self.attribute(key, value)?,
+        }
+        Ok(())
     }
 
     fn flag(&mut self, key: &str) -> bool {
@@ -203,46 +167,6 @@ impl Parser<'_> {
             self.protocols &= protocols;
         }
         self.adds()
-    }
-
-    fn set(&mut self, field: FieldId, value: &[u8], mask: Option<&[u8]>) -> Result<(), String> {
-        let usable = self
-            .fm
-            .match_
-            .set(field, value, mask)
-            .map_err(|e| e.to_string())?;
-        self.protocols &= Protocols::from_bits_truncate(usable.bits());
-        self.fm.match_.add_ethernet_prereq(field);
-        Ok(())
-    }
-
-    fn field(&mut self, field: FieldId, value: &str) -> Result<(), String> {
-        // Without a value: any value, but the field must be there.
-        let text = if value.is_empty() { "0/0" } else { value };
-        let (value, mask) = field::parse_value(field, text, self.names)?;
-        self.set(field, &value, mask.as_deref())
-    }
-
-    fn subfield(&mut self, key: &str, text: &str) -> Result<(), String> {
-        let sub = parse_subfield(key)?;
-        let Some((bits, "")) = bits::int_string(text, field::n_bytes(sub.field)) else {
-            return Err(format!("{key}: cannot parse integer value: {text}"));
-        };
-        if !bits::fits(&bits, sub.n_bits) {
-            let mut shown = String::new();
-            field::put_value(&mut shown, sub.field, &bits, None, Names::default());
-            return Err(format!(
-                "{key}: value {shown} does not fit into {} bits",
-                sub.n_bits
-            ));
-        }
-        let mut value = self.fm.match_.get(sub.field);
-        let mut mask = self.fm.match_.get_mask(sub.field);
-        sub.into_value(&bits, &mut value);
-        for (m, s) in mask.iter_mut().zip(sub.mask_value()) {
-            *m |= s;
-        }
-        self.set(sub.field, &value, bits::partial(mask).as_deref())
     }
 
     fn attribute(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -309,17 +233,8 @@ impl Parser<'_> {
 
     /// What depends on more than one pair.
     fn settle(&mut self) {
-        let m = &mut self.fm.match_;
-        let packet_type = m.flow.packet_type.get();
-        if m.mask.0.packet_type.get() == u32::MAX && packet_type >> 16 == 1 {
-            m.flow.dl_type = U16::new(packet_type as u16);
-        }
-        if m.flow.dl_type.get() == 0x86dd {
-            let w = &m.mask.0;
-            if w.nw_proto != 0 || w.nw_tos != 0 || w.tp_src.get() != 0 || w.tp_dst.get() != 0 {
-                self.protocols &= Protocols::NXM_OXM_ANY;
-            }
-        }
+        let usable = self.fm.match_.parse_end();
+        self.protocols &= Protocols::from_bits_truncate(usable.bits());
         // A modify that matches nothing adds a flow, unless it looks for a cookie.
         let fm = &mut self.fm;
         if fm.command.is_modify() && fm.cookie_mask == 0 && fm.new_cookie == u64::MAX {
@@ -420,7 +335,7 @@ pub fn put_flow_stats(out: &mut String, fs: &FlowStats, names: Names<'_>, stats:
         say!(out, "hard_age={age}, ");
     }
     let before = out.len();
-    put_match(out, &fs.match_, fs.priority, names);
+    fs.match_.format(out, &names, fs.priority);
     if out.len() != before {
         out.push(' ');
     }

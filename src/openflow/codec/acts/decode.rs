@@ -230,15 +230,18 @@ fn extension(raw: R, b: &mut Reader<'_>, rules: &ActRules<'_>) -> Decode<Option<
             meter_id: None,
             pause: false,
         },
-        R::WriteMetadata => {
-            if b.take(6)?.iter().any(|&x| x != 0) {
-                return Err(OfpError::NXBRC_MUST_BE_ZERO);
-            }
-            Act::WriteMetadata {
-                metadata: b.u64()?,
-                mask: b.u64()?,
-            }
+        _ => return extension2(raw, b, rules),
+    }))
+}
+
+fn extension2(raw: R, b: &mut Reader<'_>, rules: &ActRules<'_>) -> Decode<Option<Act>> {
+    Ok(Some(match raw {
+        R::Sample | R::Sample2 | R::Sample3 => sample(raw, b)?,
+        R::Clone => {
+            b.skip(6)?;
+            Act::Clone(nested(b, rules, Outer::None)?)
         }
+        R::Learn | R::Learn2 => learn::decode(raw == R::Learn2, b, rules)?,
         R::Conjunction => {
             let (clause, n_clauses, id) = (b.u8()?, b.u8()?, b.u32()?);
             if !(2..=64).contains(&n_clauses) || clause >= n_clauses {
@@ -257,13 +260,16 @@ fn extension(raw: R, b: &mut Reader<'_>, rules: &ActRules<'_>) -> Decode<Option<
             }
             Act::OutputTrunc { port, max_len }
         }
-        R::Note => Act::Note(b.rest().to_vec()),
-        R::Sample | R::Sample2 | R::Sample3 => sample(raw, b)?,
-        R::Clone => {
-            b.skip(6)?;
-            Act::Clone(nested(b, rules, Outer::None)?)
+        R::WriteMetadata => {
+            if b.take(6)?.iter().any(|&x| x != 0) {
+                return Err(OfpError::NXBRC_MUST_BE_ZERO);
+            }
+            Act::WriteMetadata {
+                metadata: b.u64()?,
+                mask: b.u64()?,
+            }
         }
-        R::Learn | R::Learn2 => learn::decode(raw == R::Learn2, b, rules)?,
+        R::Note => Act::Note(b.rest().to_vec()),
         _ => return fields::decode(raw, b, rules),
     }))
 }
