@@ -145,6 +145,14 @@ impl Session {
         }
     }
 
+    /// Gives the connection up and makes it anew at once, for a complete copy.
+    pub fn reconnect(&mut self, now: Nanos) {
+        self.rpc = None;
+        self.pending.clear();
+        self.has_lock = false;
+        self.retry_at = now;
+    }
+
     /// Sends a transaction; `None` when not connected or empty.
     pub fn transact(&mut self, txn: &Transaction) -> Option<TxnId> {
         if !self.is_ready() || txn.is_empty() {

@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod config;
 mod daemon;
+mod database;
 mod db_model;
 mod db_status;
 mod model;

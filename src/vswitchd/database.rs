@@ -1,0 +1,156 @@
+//! The database as a source of configuration and a place to show status.
+//!
+//! A database that goes away changes nothing. When it returns, what it says is compared with what is in force. One
+//! that comes back without any bridge while bridges run is not believed until it was read so twice.
+
+use crate::db_model::{self, RowIds};
+use crate::db_status::{Shown, Writer};
+use crate::model::Model;
+use base::clock::Nanos;
+use base::poll::PollSet;
+use ovsdb::{Address, Datum, Event, Row, Session};
+
+/// The lock that one switch per database holds.
+const LOCK: &str = "ovs_vswitchd";
+
+/// A new state of the configuration.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// What it says.
+    pub(crate) model: Model,
+    /// Its number; to be shown in `cur_cfg` once it is in force.
+    pub(crate) next_cfg: i64,
+}
+
+/// The database connection.
+#[derive(Debug)]
+pub(crate) struct Database {
+    session: Session,
+    writer: Writer,
+    address: String,
+    ids: RowIds,
+    /// Something changed that was not given out yet.
+    stale: bool,
+    /// It came back empty once.
+    seen_empty: bool,
+    had_bridges: bool,
+    lock_lost_said: bool,
+    /// The configuration in force, for `cur_cfg`.
+    in_force: Option<i64>,
+}
+
+impl Database {
+    /// A database at an address.
+    ///
+    /// # Errors
+    /// The address, when it is none.
+    pub(crate) fn new(address: &str) -> Result<Self, String> {
+        let parsed = Address::parse(address, 6640, &crate::paths::rundir());
+        let parsed = parsed.map_err(|e| e.to_string())?;
+        let wanted = db_model::wanted();
+        Ok(Self {
+            session: Session::new(parsed, "Open_vSwitch", Some(LOCK), wanted),
+            writer: Writer::default(),
+            address: address.to_owned(),
+            ids: RowIds::default(),
+            stale: false,
+            seen_empty: false,
+            had_bridges: false,
+            lock_lost_said: false,
+            in_force: None,
+        })
+    }
+
+    /// One turn: talks to the server; gives out the configuration when it changed and the lock is ours.
+    pub(crate) fn run(&mut self, now: Nanos) -> Option<News> {
+        for event in self.session.run(now) {
+            self.take(event, now);
+        }
+        if !self.stale || !self.session.is_ready() || !self.session.has_lock() {
+            return None;
+        }
+        self.stale = false;
+        let (_, root) = self.session.replica().singleton("Open_vSwitch")?;
+        let next_cfg = root.get("next_cfg").and_then(Datum::int).unwrap_or(0);
+        let (model, ids) = db_model::read(self.session.replica());
+        self.had_bridges = !model.bridges.is_empty();
+        self.ids = ids;
+        Some(News { model, next_cfg })
+    }
+
+    fn take(&mut self, event: Event, now: Nanos) {
+        match event {
+            Event::Connected => {
+                tracing::info!(target: "reconnect", "{}: connected", self.address);
+            }
+            Event::Disconnected(why) => {
+                tracing::info!(target: "reconnect", "{}: connection dropped ({why})", self.address);
+                self.writer.reset();
+            }
+            Event::Lock(true) => {
+                self.lock_lost_said = false;
+                self.stale = true;
+            }
+            Event::Lock(false) => {
+                if !self.lock_lost_said {
+                    self.lock_lost_said = true;
+                    tracing::error!(target: "bridge",
+                        "another ovs-vswitchd process is running, disabling this process (pid {}) until it goes away",
+                        std::process::id());
+                }
+            }
+            Event::Updated { fresh, .. } => {
+                let empty = self.session.replica().rows("Bridge").next().is_none();
+                if fresh && empty && self.had_bridges && !self.seen_empty {
+                    self.seen_empty = true;
+                    tracing::info!(target: "bridge",
+                        "{}: the database came back without bridges, reading it again", self.address);
+                    self.session.reconnect(now);
+                } else {
+                    self.seen_empty = false;
+                    self.stale = true;
+                }
+            }
+            Event::Transacted(id, result) => {
+                if let Err(why) = &result {
+                    tracing::info!(target: "ovsdb_idl", "transaction error: {why}");
+                }
+                self.writer.finished(id, result.is_ok());
+            }
+        }
+    }
+
+    /// Where the rows of the model are.
+    pub(crate) fn ids(&self) -> &RowIds {
+        &self.ids
+    }
+
+    /// The configuration of this number is in force.
+    pub(crate) fn set_in_force(&mut self, next_cfg: i64) {
+        self.in_force = Some(next_cfg);
+    }
+
+    /// Shows status: `rows` and the root row's own columns. Returns false when it has to be said again later.
+    pub(crate) fn show(&mut self, mut rows: Vec<Shown>, root: Row) -> bool {
+        let Some((uuid, _)) = self.session.replica().singleton("Open_vSwitch") else { return false };
+        let mut root = root;
+        if let Some(n) = self.in_force {
+            root.insert("cur_cfg".to_owned(), Datum::one(n));
+        }
+        rows.push(Shown { table: "Open_vSwitch", uuid, row: root });
+        self.writer.write(&mut self.session, &rows)
+    }
+
+    /// True while something shown is on its way.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writer.is_busy()
+    }
+
+    /// Names what to wait for.
+    pub(crate) fn wait(&self, now: Nanos, set: &mut PollSet) {
+        if let Some((fd, write)) = self.session.interest() {
+            set.fd(fd, write);
+        }
+        set.within(self.session.deadline().since(now));
+    }
+}
