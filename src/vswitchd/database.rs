@@ -132,12 +132,18 @@ impl Database {
 
     /// Shows status: `rows` and the root row's own columns. Returns false when it has to be said again later.
     pub(crate) fn show(&mut self, mut rows: Vec<Shown>, root: Row) -> bool {
-        let Some((uuid, _)) = self.session.replica().singleton("Open_vSwitch") else { return false };
+        let Some((uuid, _)) = self.session.replica().singleton("Open_vSwitch") else {
+            return false;
+        };
         let mut root = root;
         if let Some(n) = self.in_force {
             root.insert("cur_cfg".to_owned(), Datum::one(n));
         }
-        rows.push(Shown { table: "Open_vSwitch", uuid, row: root });
+        rows.push(Shown {
+            table: "Open_vSwitch",
+            uuid,
+            row: root,
+        });
         self.writer.write(&mut self.session, &rows)
     }
 

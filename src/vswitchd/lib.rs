@@ -20,6 +20,7 @@ mod paths;
 mod pktgen;
 mod process;
 mod registry;
+mod status;
 mod switch;
 mod unixctl;
 mod vconn;
