@@ -22,10 +22,6 @@ impl Batch {
     /// # Errors
     /// The frame itself, when the batch is full.
     #[inline]
-    #[expect(
-        clippy::result_large_err,
-        reason = "the error is the frame, which must not be lost"
-    )]
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
         self.0.try_push(frame).map_err(|e| e.element())
     }

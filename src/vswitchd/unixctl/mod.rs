@@ -11,7 +11,7 @@ mod client;
 mod command;
 
 pub(crate) use client::call;
-pub(crate) use command::{Command, Commands, Outcome, Reply};
+pub(crate) use command::{Commands, Outcome, Reply};
 
 use ovsdb::{Address, Listener, Message, Rpc};
 use serde_json::Value;
