@@ -8,6 +8,7 @@
 //!
 //! The writer ([`Ofproto`]):
 //! * [`switch`]: the door. [`txn`]: changes that become visible together. [`flow_mod`]: flow mods.
+//!   [`learn`]: learned flows.
 //! * [`table_state`]: limits, eviction, vacancy of a table.
 //! * [`event`]: what controllers may want to be told.
 //!
@@ -24,7 +25,9 @@ mod eviction;
 mod expiry;
 pub mod flow_mod;
 pub mod group;
+pub mod learn;
 pub mod meter;
+mod port_numbers;
 pub mod rule;
 pub mod switch;
 pub mod table_state;
@@ -36,8 +39,10 @@ mod unit;
 pub use event::{ConnId, Event, FlowChange, RemovedReason, Requester, Vacancy};
 pub use flow_mod::PreparedFlowMod;
 pub use group::{Bucket, Group, GroupType, Groups, Selection, SelectionConfig};
+pub use learn::Learned;
 pub use meter::{Meter, MeterBand, MeterConfig, Meters};
 pub use openflow::FlowFlags;
+pub use port_numbers::PortNumbers;
 pub use rule::{Counts, HIDDEN_PRIORITY, Rule, RuleId, RuleSpec};
 pub use switch::{CHANGES_MAX, Changes, Ofproto};
 pub use table_state::{TableSettings, TableState};

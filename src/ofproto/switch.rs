@@ -15,7 +15,7 @@ use crate::txn::Over;
 use base::clock::Nanos;
 use base::sync::Arc;
 use classifier::{LATEST, Ruled, default_prefixes};
-use openflow::Acts;
+use openflow::{Acts, FlowMod};
 use std::collections::VecDeque;
 
 /// Changed rules that [`Changes`] names one by one; beyond that it says "much".
@@ -113,6 +113,10 @@ pub struct Ofproto {
     pub(crate) events: Vec<Event>,
     /// Somebody watches every flow (a flow monitor).
     pub(crate) watched: bool,
+    /// A transaction is under way.
+    pub(crate) busy: bool,
+    /// Learned flows that wait for it to end, each with its limit.
+    pub(crate) to_learn: Vec<(FlowMod, u32)>,
     leaving: VecDeque<Leaving>,
 }
 
@@ -130,6 +134,8 @@ impl Ofproto {
             changes: Changes::default(),
             events: Vec::new(),
             watched: false,
+            busy: false,
+            to_learn: Vec::new(),
             leaving: VecDeque::new(),
         }
     }
@@ -296,6 +302,9 @@ impl Ofproto {
     /// Removes flows whose time is over. `counted`: packets seen before this time are credited to their rules
     /// already. Looks at no more than `budget` flows; true when there may be more to do.
     pub fn expire(&mut self, now: Nanos, counted: Nanos, budget: usize) -> bool {
+        if self.busy {
+            return true;
+        }
         let (due, more) = self.books.expiry.due(now, counted, budget);
         if !due.is_empty() {
             let mut txn = self.begin(now);

@@ -5,16 +5,22 @@
 //! that later changes of the transaction build on earlier ones. *Commit*: the version is published, counts
 //! move from replaced rules to their successors, and controllers are told. Or *roll back*: everything is
 //! undone in reverse order.
+//!
+//! A long transaction may be worked on in pieces, so that its thread can do other things in between:
+//! [`Ofproto::publish`] and then [`Ofproto::finish`] until it is done, or [`Ofproto::undo`] until it is done.
+//! Meanwhile the [`Ofproto`] takes no other change ([`Ofproto::is_busy`]).
 
 use crate::acts;
 use crate::event::{Event, FlowChange, RemovedReason, Requester};
 use crate::group::Group;
 use crate::rule::{NEWS_ADDED, NEWS_MODIFIED, Rule};
 use crate::switch::Ofproto;
+use crate::tables::Pin;
 use base::clock::Nanos;
 use base::sync::Arc;
 use classifier::{Ruled, Version};
 use openflow::{FlowFlags, FlowModCommand};
+use std::collections::VecDeque;
 
 /// What a new rule came over.
 #[derive(Debug)]
@@ -58,8 +64,18 @@ struct Step {
 pub struct Txn {
     pub(crate) version: Version,
     pub(crate) now: Nanos,
-    ops: Vec<Op>,
-    steps: Vec<Step>,
+    ops: VecDeque<Op>,
+    /// Changes finished so far.
+    done: usize,
+    steps: VecDeque<Step>,
+    /// The step that the next change to finish belongs to.
+    step: Option<Step>,
+    /// The version before, once this one is published.
+    pin: Option<Pin>,
+    left: Vec<Arc<Rule>>,
+    left_groups: Vec<Arc<Group>>,
+    /// Learned cookies without a teacher.
+    dead: Vec<(u64, u8)>,
 }
 
 impl Txn {
@@ -77,7 +93,7 @@ impl Txn {
         command: FlowModCommand,
         flags: FlowFlags,
     ) {
-        self.steps.push(Step {
+        self.steps.push_back(Step {
             first_op: self.ops.len(),
             by,
             keep_counts: !flags.contains(FlowFlags::RESET_COUNTS),
@@ -87,14 +103,28 @@ impl Txn {
 }
 
 impl Ofproto {
-    /// Begins a transaction. One at a time.
+    /// Begins a transaction. Only one can be under way.
     pub fn begin(&mut self, now: Nanos) -> Txn {
+        debug_assert!(!self.busy, "one transaction at a time");
+        self.busy = true;
         Txn {
             version: self.pipeline.tables.version() + 1,
             now,
-            ops: Vec::new(),
-            steps: Vec::new(),
+            ops: VecDeque::new(),
+            done: 0,
+            steps: VecDeque::new(),
+            step: None,
+            pin: None,
+            left: Vec::new(),
+            left_groups: Vec::new(),
+            dead: Vec::new(),
         }
+    }
+
+    /// True while a transaction is under way: nothing else may change the tables.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.busy
     }
 
     /// Puts a rule into the tables as of the transaction's version.
@@ -109,7 +139,7 @@ impl Ofproto {
         self.enter_books(&new);
         let table = self.pipeline.tables.table(new.table);
         table.rules.insert(Arc::clone(&new));
-        txn.ops.push(Op::Add { new, over });
+        txn.ops.push_back(Op::Add { new, over });
     }
 
     /// Marks a rule as leaving the tables as of the transaction's version.
@@ -117,94 +147,136 @@ impl Ofproto {
         self.state_mut(rule.table).n_flows -= 1;
         rule.key().remove_in(txn.version);
         self.leave_books(&rule);
-        txn.ops.push(Op::Remove { rule, reason });
+        txn.ops.push_back(Op::Remove { rule, reason });
     }
 
     pub(crate) fn start_group_add(&mut self, txn: &mut Txn, group: Arc<Group>) {
         self.pipeline.groups.insert(Arc::clone(&group));
-        txn.ops.push(Op::GroupAdd(group));
+        txn.ops.push_back(Op::GroupAdd(group));
     }
 
     pub(crate) fn start_group_remove(&mut self, txn: &mut Txn, group: Arc<Group>) {
         group.remove_in(txn.version);
-        txn.ops.push(Op::GroupRemove(group));
+        txn.ops.push_back(Op::GroupRemove(group));
     }
 
     /// Undoes a transaction. No reader has seen any of it.
-    pub fn roll_back(&mut self, txn: Txn) {
-        for op in txn.ops.into_iter().rev() {
-            match op {
-                Op::Add { new, over } => {
-                    self.pipeline.tables.table(new.table).rules.remove(&new);
-                    self.leave_books(&new);
-                    match over {
-                        Over::Nothing => self.state_mut(new.table).n_flows -= 1,
-                        Over::Replaced(old) | Over::Evicted(old) => {
-                            old.key().restore();
-                            self.enter_books(&old);
-                        }
+    pub fn roll_back(&mut self, mut txn: Txn) {
+        while self.undo(&mut txn, usize::MAX) {}
+    }
+
+    /// Undoes at most `budget` changes of a transaction that was not published. True when there are more.
+    pub fn undo(&mut self, txn: &mut Txn, budget: usize) -> bool {
+        for _ in 0..budget {
+            match txn.ops.pop_back() {
+                Some(op) => self.undo_op(op),
+                None => {
+                    self.busy = false;
+                    self.learn_pending(txn.now);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn undo_op(&mut self, op: Op) {
+        match op {
+            Op::Add { new, over } => {
+                self.pipeline.tables.table(new.table).rules.remove(&new);
+                self.leave_books(&new);
+                match over {
+                    Over::Nothing => self.state_mut(new.table).n_flows -= 1,
+                    Over::Replaced(old) | Over::Evicted(old) => {
+                        old.key().restore();
+                        self.enter_books(&old);
                     }
                 }
-                Op::Remove { rule, .. } => {
-                    self.state_mut(rule.table).n_flows += 1;
-                    rule.key().restore();
-                    self.enter_books(&rule);
-                }
-                Op::GroupAdd(group) => self.pipeline.groups.remove(&group),
-                Op::GroupRemove(group) => group.restore(),
             }
+            Op::Remove { rule, .. } => {
+                self.state_mut(rule.table).n_flows += 1;
+                rule.key().restore();
+                self.enter_books(&rule);
+            }
+            Op::GroupAdd(group) => self.pipeline.groups.remove(&group),
+            Op::GroupRemove(group) => group.restore(),
         }
     }
 
     /// Publishes a transaction and announces it.
-    pub fn commit(&mut self, txn: Txn) {
-        let mut dead = Vec::new();
-        let now = txn.now;
-        self.publish(txn, &mut dead);
-        // Flows learned on behalf of flows that are gone. They may have learned others.
-        while let Some((cookie, table)) = dead.pop() {
-            let mut txn = self.begin(now);
-            for rule in self.with_cookie(table, cookie) {
-                self.start_remove(&mut txn, rule, RemovedReason::Delete);
-            }
-            self.publish(txn, &mut dead);
+    pub fn commit(&mut self, mut txn: Txn) {
+        self.publish(&mut txn);
+        while self.finish(&mut txn, usize::MAX) {}
+    }
+
+    /// Makes a transaction's changes visible, all at once.
+    pub fn publish(&mut self, txn: &mut Txn) {
+        if !txn.ops.is_empty() {
+            txn.pin = Some(self.pipeline.tables.publish(txn.version));
         }
     }
 
-    fn publish(&mut self, txn: Txn, dead: &mut Vec<(u64, u8)>) {
-        if txn.ops.is_empty() {
-            return;
-        }
-        let pin = self.pipeline.tables.publish(txn.version);
-        let mut steps = txn.steps.into_iter().peekable();
-        let mut step = None;
-        let (mut rules, mut groups) = (Vec::new(), Vec::new());
-        for (i, op) in txn.ops.into_iter().enumerate() {
-            while let Some(s) = steps.next_if(|s| s.first_op <= i) {
-                step = Some(s);
+    /// Announces at most `budget` changes of a published transaction. True when there are more.
+    pub fn finish(&mut self, txn: &mut Txn, budget: usize) -> bool {
+        for _ in 0..budget {
+            let Some(op) = txn.ops.pop_front() else {
+                return self.finish_off(txn);
+            };
+            while let Some(s) = txn.steps.pop_front_if(|s| s.first_op <= txn.done) {
+                txn.step = Some(s);
             }
-            match op {
-                Op::Add { new, over } => {
-                    self.learned.enter(&new);
-                    rules.extend(self.finish_add(&new, over, step.as_ref(), dead));
-                    self.changes.add_rule(new);
-                }
-                Op::Remove { rule, reason } => {
-                    let by = step.and_then(|s| s.by);
-                    self.learned.leave(&rule, dead);
-                    self.tell(&rule, FlowChange::Removed(reason), by);
-                    self.tell_vacancy(rule.table);
-                    self.changes.remove_rule(Arc::clone(&rule));
-                    rules.push(rule);
-                }
-                Op::GroupAdd(group) => self.changes.groups.push(group.id),
-                Op::GroupRemove(group) => {
-                    self.changes.groups.push(group.id);
-                    groups.push(group);
-                }
+            txn.done += 1;
+            self.finish_op(txn, op);
+        }
+        true
+    }
+
+    /// All changes are announced: leaves the old version, and begins anew for flows that were learned on
+    /// behalf of flows that are gone.
+    fn finish_off(&mut self, txn: &mut Txn) -> bool {
+        if let Some(pin) = txn.pin.take() {
+            let rules = std::mem::take(&mut txn.left);
+            let groups = std::mem::take(&mut txn.left_groups);
+            self.leave_later(pin, rules, groups);
+        }
+        self.busy = false;
+        let dead = std::mem::take(&mut txn.dead);
+        if dead.is_empty() {
+            self.learn_pending(txn.now);
+            return false;
+        }
+        *txn = self.begin(txn.now);
+        for (cookie, table) in dead {
+            for rule in self.with_cookie(table, cookie) {
+                self.start_remove(txn, rule, RemovedReason::Delete);
             }
         }
-        self.leave_later(pin, rules, groups);
+        self.publish(txn);
+        true
+    }
+
+    fn finish_op(&mut self, txn: &mut Txn, op: Op) {
+        match op {
+            Op::Add { new, over } => {
+                self.learned.enter(&new);
+                let old = self.finish_add(&new, over, txn.step.as_ref(), &mut txn.dead);
+                txn.left.extend(old);
+                self.changes.add_rule(new);
+            }
+            Op::Remove { rule, reason } => {
+                let by = txn.step.and_then(|s| s.by);
+                self.learned.leave(&rule, &mut txn.dead);
+                self.tell(&rule, FlowChange::Removed(reason), by);
+                self.tell_vacancy(rule.table);
+                self.changes.remove_rule(Arc::clone(&rule));
+                txn.left.push(rule);
+            }
+            Op::GroupAdd(group) => self.changes.groups.push(group.id),
+            Op::GroupRemove(group) => {
+                self.changes.groups.push(group.id);
+                txn.left_groups.push(group);
+            }
+        }
     }
 
     /// Links a new rule to the one it came over, which is given back, and announces it.

@@ -27,7 +27,10 @@ fn five_tuple(of: &mut Ofproto, i: u32) -> PreparedFlowMod {
     m.set_u64(FieldId::InPort, 1);
     m.set_u64(FieldId::EthType, 0x800);
     m.set_u64(FieldId::IpProto, 17);
-    m.set_u64(FieldId::Ipv4Src, u64::from(0x0a00_0000 | i.wrapping_mul(2_654_435_761) >> 8));
+    m.set_u64(
+        FieldId::Ipv4Src,
+        u64::from(0x0a00_0000 | i.wrapping_mul(2_654_435_761) >> 8),
+    );
     m.set_u64(FieldId::Ipv4Dst, u64::from(0x1400_0000 | i));
     m.set_u64(FieldId::UdpSrc, u64::from(i & 0xffff));
     m.set_u64(FieldId::UdpDst, u64::from(i >> 4 & 0xffff));
@@ -58,10 +61,15 @@ fn a_rule_costs_no_more_than_it_may() {
     );
     assert!(each <= RULE_BYTES_MAX, "{each} bytes");
     let start = monotonic_ns();
-    let del = of.prepare_flow_mod(FlowMod::new(FlowModCommand::Delete), None).expect("proper");
+    let del = of
+        .prepare_flow_mod(FlowMod::new(FlowModCommand::Delete), None)
+        .expect("proper");
     let mut txn = of.begin(Nanos(2));
     of.start_flow_mod(&mut txn, del, None).expect("fits");
     of.commit(txn);
     while of.sweep(10_000) {}
-    println!("deleted: {} ns each", (monotonic_ns() - start) / u64::from(rules));
+    println!(
+        "deleted: {} ns each",
+        (monotonic_ns() - start) / u64::from(rules)
+    );
 }

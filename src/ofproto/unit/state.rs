@@ -1,7 +1,7 @@
 //! Time, limits, eviction, learned flows, groups and meters, events.
 
 use crate::{
-    Bucket, ConnId, Event, FlowChange, FlowFlags, GroupType, Meter, MeterConfig, Ofproto,
+    Bucket, ConnId, Event, FlowChange, FlowFlags, GroupType, Learned, Meter, MeterConfig, Ofproto,
     RemovedReason, Requester, SelectionConfig, TableSettings, Vacancy,
 };
 use base::clock::Nanos;
@@ -143,6 +143,32 @@ fn learned_flows_go_with_the_last_teacher() {
     del.match_.set_u64(FieldId::InPort, 2);
     of.flow_mod(del, None, at(1)).expect("deleted");
     assert_eq!(n(&of), 0);
+}
+
+#[test]
+fn learning_refreshes_waits_and_has_limits() {
+    let mut of = Ofproto::new("br0");
+    let mut fm = add(1);
+    fm.command = FlowModCommand::ModifyStrict;
+    (fm.table_id, fm.new_cookie, fm.modify_cookie) = (0, 5, true);
+    fm.hard_timeout = 1;
+    let Ok(Learned::Here(rule)) = of.learn(&fm, 2, at(0)) else {
+        panic!("nothing is in the way");
+    };
+    assert!(rule.refresh(at(900)));
+    of.expire(at(1500), at(1500), 9);
+    let txn = of.begin(at(1500));
+    let mut second = fm.clone();
+    second.match_.set_u64(FieldId::InPort, 2);
+    assert!(matches!(of.learn(&second, 2, at(1500)), Ok(Learned::Later)));
+    assert_eq!(n(&of), 1);
+    of.roll_back(txn);
+    assert_eq!(n(&of), 2);
+    let mut third = fm.clone();
+    third.match_.set_u64(FieldId::InPort, 3);
+    assert!(matches!(of.learn(&third, 2, at(1500)), Ok(Learned::Limit)));
+    of.expire(at(3000), at(3000), 9);
+    assert!(n(&of) == 0 && !rule.refresh(at(3000)));
 }
 
 #[test]
