@@ -4,14 +4,138 @@
 //! gets the actions of another. Every place that marks has a number ([`Site`]), so that a test can mute one
 //! at a time and must then find such a packet (design section 7).
 
-use flow::Mask;
+use flow::{Flow, Mask};
 
-/// A place that marks a field as looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
-#[expect(missing_docs, reason = "each names the place in the code that uses it")]
-pub enum Site {
-    Always,
+macro_rules! sites {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A place that marks fields as looked at.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Site { $($(#[$doc])* $name,)* }
+        impl Site {
+            /// Every place.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+sites! {
+    /// The packet type, the ingress port: always.
+    Ingress,
+    /// The EtherType: always.
+    EthType,
+    /// The fragment bits of IP packets: always.
+    Frag,
+    /// The recirculation id: always.
+    RecircId,
+    /// What NetFlow counts by.
+    NetFlow,
+    /// The outer headers of a packet from a tunnel.
+    Tunnel,
+    /// The ECN bits that a tunnel's congestion mark meets.
+    TunnelEcn,
+    /// What the rules of a table looked at.
+    Lookup,
+    /// Whether a packet belongs to the spanning tree.
+    StpAddress,
+    /// BFD's headers.
+    Bfd,
+    /// NORMAL: source address.
+    NormalSrc,
+    /// NORMAL: destination address.
+    NormalDst,
+    /// NORMAL: VLAN.
+    NormalVlan,
+    /// NORMAL: whether an ARP is gratuitous.
+    GratuitousArp,
+    /// NORMAL: customer VLAN at a port that carries some of them.
+    CustomerVlan,
+    /// Mirrors that select VLANs.
+    MirrorVlan,
+    /// Multicast snooping: protocol and group.
+    Multicast,
+    /// Bond: what its hash is taken over.
+    BondHash,
+    /// In-band control: whether a packet is a DHCP reply.
+    InBand,
+    /// The queue, which decides a DSCP.
+    QueueDscp,
+    /// enqueue, set_queue, pop_queue.
+    Queue,
+    /// mod_vlan_vid.
+    SetVlanVid,
+    /// mod_vlan_pcp.
+    SetVlanPcp,
+    /// pop_vlan.
+    PopVlan,
+    /// push_vlan.
+    PushVlan,
+    /// mod_dl_src.
+    SetEthSrc,
+    /// mod_dl_dst.
+    SetEthDst,
+    /// mod_nw_src, mod_nw_dst.
+    SetIpv4,
+    /// mod_nw_tos, mod_nw_ecn, mod_nw_ttl.
+    SetIpTos,
+    /// mod_nw_ttl.
+    SetIpTtl,
+    /// mod_tp_src, mod_tp_dst.
+    SetL4,
+    /// dec_ttl.
+    DecTtl,
+    /// The IP protocol, without which the datapath cannot change an IP header.
+    IpProto,
+    /// How many MPLS labels there are.
+    MplsCount,
+    /// The headers that a pushed MPLS label copies or hides.
+    MplsPush,
+    /// The labels that a popped one uncovers.
+    MplsPop,
+    /// set_mpls_label, set_mpls_tc, set_mpls_ttl, dec_mpls_ttl.
+    SetMpls,
+    /// dec_nsh_ttl.
+    DecNshTtl,
+    /// Prerequisites of set_field.
+    SetFieldPrereqs,
+    /// set_field.
+    SetField,
+    /// move.
+    Move,
+    /// push of the register stack.
+    StackPush,
+    /// pop of the register stack.
+    StackPop,
+    /// What a multipath or bundle hash is taken over.
+    HashFields,
+    /// Where multipath, bundle_load or learn write.
+    RegLoad,
+    /// output:reg.
+    OutputReg,
+    /// What learn copies.
+    Learn,
+    /// fin_timeout.
+    FinTimeout,
+    /// The zone of ct.
+    CtZone,
+    /// Timeout policies of ct.
+    CtTimeout,
+    /// What a select group's hash is taken over.
+    GroupHash,
+    /// dp_hash of a select group.
+    GroupDpHash,
+    /// encap.
+    Encap,
+    /// decap.
+    Decap,
+    /// Set actions: fields that are written because their group is.
+    CommitSet,
+    /// Tags that are removed.
+    CommitVlan,
+    /// The packet type, when headers are committed.
+    CommitPacketType,
+    /// Tunnel output: inner headers that are inherited.
+    TunnelInherit,
 }
 
 /// Wildcards under construction.
@@ -22,7 +146,7 @@ pub struct Wild {
 }
 
 impl Wild {
-    /// Nothing looked at yet.
+    /// Nothing looked at yet; `mute` pretends that one place does not mark.
     #[must_use]
     pub fn new(mute: Option<Site>) -> Self {
         Self {
@@ -31,14 +155,30 @@ impl Wild {
         }
     }
     /// `site` looked at what `set` sets.
-    pub fn mark(&mut self, site: Site, set: impl FnOnce(&mut flow::Flow)) {
+    pub fn mark(&mut self, site: Site, set: impl FnOnce(&mut Flow)) {
         if self.mute != Some(site) {
             set(&mut self.mask.0);
+        }
+    }
+    /// `site` marks through a function that takes the whole mask.
+    pub fn with<R>(&mut self, site: Site, f: impl FnOnce(&mut Mask) -> R) -> R {
+        if self.mute == Some(site) {
+            f(&mut self.mask.clone())
+        } else {
+            f(&mut self.mask)
         }
     }
     /// The wildcards so far.
     #[must_use]
     pub fn mask(&self) -> &Mask {
         &self.mask
+    }
+    /// For what is no mark: wildcarding again what the datapath cannot match or must not.
+    pub(crate) fn clear(&mut self, f: impl FnOnce(&mut Flow)) {
+        f(&mut self.mask.0);
+    }
+    /// Takes the result.
+    pub(crate) fn into_mask(self) -> Mask {
+        self.mask
     }
 }
