@@ -267,6 +267,30 @@ impl MacTable {
             .map(|i| self.shown(self.slot(i), seconds(now)))
     }
 
+    /// True while a gratuitous ARP on another port protects an entry from being moved to a bond.
+    #[must_use]
+    pub fn is_locked(&self, vlan: u16, mac: EthAddr, now: Nanos) -> bool {
+        self.find(vlan, mac)
+            .is_some_and(|i| seconds(now) < self.slot(i).lock_until_s)
+    }
+
+    /// Where the sender would be after [`Self::update`]; `None` when it cannot be learned.
+    #[must_use]
+    pub fn after_update(&self, seen: &Sighting, now: Nanos) -> Option<PortKey> {
+        if seen.mac.is_multicast() || self.is_flood_vlan(seen.vlan) {
+            return None;
+        }
+        let Some(slot) = self.find(seen.vlan, seen.mac).map(|i| self.slot(i)) else {
+            return Some(seen.port);
+        };
+        let locked = seen.gratuitous_arp && seen.bond && seconds(now) < slot.lock_until_s;
+        Some(if slot.is_static || locked {
+            slot.port
+        } else {
+            seen.port
+        })
+    }
+
     /// True when [`Self::update`] would change anything: an entry, its port, its lock, its age, a counter.
     /// False for addresses that cannot be learned. Read-only.
     #[must_use]

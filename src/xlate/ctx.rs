@@ -107,6 +107,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) was_mpls: bool,
     /// Conntrack saw the packet in this bridge.
     pub(crate) conntracked: bool,
+    /// This translation continues a frozen one.
+    pub(crate) thawed: bool,
     pub(crate) nat: Option<NatAct>,
     pub(crate) action_set: Vec<Act>,
     pub(crate) action_set_has_group: bool,
@@ -186,6 +188,7 @@ impl<'a> Ctx<'a> {
             freeze: Freeze::default(),
             was_mpls: false,
             conntracked: false,
+            thawed: false,
             nat: None,
             action_set: Vec::new(),
             action_set_has_group: false,

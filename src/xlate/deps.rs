@@ -3,6 +3,7 @@
 use crate::port::BundleId;
 use crate::snapshot::BridgeId;
 use flow::OfPort;
+use ofproto::RuleId;
 use wire::EthAddr;
 
 /// One search of an OpenFlow table.
@@ -40,6 +41,8 @@ pub struct Deps {
     pub snapshot: u64,
     /// Bridges passed through, the first one first.
     pub bridges: Vec<BridgeId>,
+    /// Rules whose actions were translated.
+    pub rules: Vec<RuleId>,
     /// Searches of tables.
     pub lookups: Vec<LookupDep>,
     /// MAC entries consulted.

@@ -90,8 +90,13 @@ pub(crate) fn two_words(x: u32, y: u32) -> u32 {
 }
 
 /// A 64-bit number.
-pub(crate) fn number64(x: u64) -> u32 {
-    finish(add64(0, x), 8)
+pub(crate) fn number64(x: u64, basis: u32) -> u32 {
+    finish(add64(basis, x), 8)
+}
+
+/// Four bytes as they stand in memory.
+pub(crate) fn add_bytes(hash: u32, b: &[u8]) -> u32 {
+    add(hash, word(b))
 }
 
 /// Bytes.

@@ -9,7 +9,7 @@
 //! * [`wild`]: the only way to mark a bit of the flow as looked at.
 //! * [`trace`]: the events that `ofproto/trace` prints.
 //!
-//! The door is `translate(&Snapshot, Input) -> Output`.
+//! The door is [`translate`].
 //!
 //! Limits: resubmits nest [`DEPTH_MAX`] deep (only those to the same or an earlier table count), and there
 //! are at most [`RESUBMITS_MAX`] of them in one translation; the register stack holds
@@ -18,23 +18,54 @@
 //! Threads: [`Snapshot`] is shared read-only; the MAC table of a bridge is behind a lock that is held for
 //! single lookups; everything else lives for one call.
 
+mod act;
+mod action_set;
+mod bond;
+mod clone;
+mod commit;
+mod ct;
+mod ctx;
 pub mod deps;
 pub mod effects;
+mod encap;
 pub mod features;
+mod freeze;
+mod group;
+mod hash;
+mod header;
+mod headers;
+mod learn;
+mod mirror;
+mod normal;
 pub mod output;
 pub mod port;
+mod ports;
 pub mod recirc;
+mod sample;
+mod select;
+mod size;
 pub mod snapshot;
+mod special;
+mod table;
+mod text;
 pub mod trace;
+mod translate;
+mod tunnel;
 pub mod wild;
+mod xvlan;
 
+pub use bond::LacpStatus;
 pub use deps::{Deps, LookupDep, MacDep};
-pub use effects::{Effect, Event};
+pub use effects::{Effect, Event, LearnedFlow};
 pub use features::Features;
 pub use output::{Input, Output, Start, XlateError};
-pub use port::{BundleId, StpState, VlanMode, VlanSet, XBundle, XPort};
+pub use port::{
+    BfdFilter, BondMode, BundleId, CfmFilter, ErspanConfig, FromFlow, PacketTypeMode, PriorityTags,
+    StpState, TunnelConfig, VlanMode, VlanSet, XBond, XBundle, XPort,
+};
 pub use recirc::{FrozenState, FrozenStep, RecircRef, RecircTable};
-pub use snapshot::{BridgeId, Snapshot, XBridge, XMirror};
+pub use snapshot::{BridgeId, FragHandling, Snapshot, XBridge, XIpfix, XMirror};
+pub use translate::{ReceiveError, translate};
 pub use wild::{Site, Wild};
 
 /// Nested resubmits, groups and patch ports, beyond which translation fails.

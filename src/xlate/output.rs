@@ -43,6 +43,8 @@ pub struct Input<'a> {
     pub tables_version: Option<u64>,
     /// Where to begin.
     pub start: Start<'a>,
+    /// The effects will be applied. Without, and with a listener, the trace says that they are not.
+    pub may_learn: bool,
     /// Listener for `ofproto/trace`.
     pub trace: Option<&'a mut dyn Trace>,
     /// For tests only: pretend that this place does not mark its field (design section 7).
@@ -61,6 +63,7 @@ impl<'a> Input<'a> {
             now,
             tables_version: None,
             start: Start::Tables,
+            may_learn: true,
             trace: None,
             mute: None,
         }

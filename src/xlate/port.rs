@@ -1,5 +1,6 @@
 //! Ports and bundles as translation sees them.
 
+use crate::bond::LacpStatus;
 use crate::snapshot::BridgeId;
 use flow::{OdpPort, OfPort};
 
@@ -24,7 +25,7 @@ impl BundleId {
 /// What the spanning tree (either one) says about a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StpState {
-    /// The port takes no part.
+    /// Switched off by management or without link: nothing passes.
     Disabled,
     /// Neither learns nor forwards.
     Listening,
@@ -40,12 +41,12 @@ impl StpState {
     /// Source addresses are learned.
     #[must_use]
     pub const fn learns(self) -> bool {
-        matches!(self, Self::Disabled | Self::Learning | Self::Forwarding)
+        matches!(self, Self::Learning | Self::Forwarding)
     }
     /// Packets pass.
     #[must_use]
     pub const fn forwards(self) -> bool {
-        matches!(self, Self::Disabled | Self::Forwarding)
+        matches!(self, Self::Forwarding)
     }
 }
 
@@ -91,9 +92,13 @@ pub struct XPort {
     /// LLDP runs on it.
     pub lldp: bool,
     /// CFM runs on it.
-    pub cfm: bool,
+    pub cfm: Option<CfmFilter>,
     /// BFD runs on it.
-    pub bfd: bool,
+    pub bfd: Option<BfdFilter>,
+    /// Which packet types it carries.
+    pub packet_type: PacketTypeMode,
+    /// It has an IP address: tunnels may end here.
+    pub has_ip: bool,
 }
 
 impl XPort {
@@ -120,9 +125,16 @@ impl XPort {
             qdscp: Vec::new(),
             ifindex: 0,
             lldp: false,
-            cfm: false,
-            bfd: false,
+            cfm: None,
+            bfd: None,
+            packet_type: PacketTypeMode::LegacyL2,
+            has_ip: false,
         }
+    }
+    /// True when frames of a spanning tree may leave here: all but the blocked ports of STP.
+    #[must_use]
+    pub fn forwards_bpdu(&self, stp: bool) -> bool {
+        !(stp && self.stp == Some(StpState::Blocking))
     }
     /// A tunnel port.
     #[must_use]
@@ -139,6 +151,18 @@ impl XPort {
     pub fn forwards(&self) -> bool {
         self.stp.is_none_or(StpState::forwards)
     }
+}
+
+/// Which packet types a port carries (`options:packet_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PacketTypeMode {
+    /// Ethernet only.
+    #[default]
+    LegacyL2,
+    /// Anything but Ethernet; the bridge sees Ethernet with zero addresses.
+    LegacyL3,
+    /// Anything, as it is.
+    Aware,
 }
 
 /// A value that is fixed by configuration or taken from the flow.
@@ -175,8 +199,52 @@ pub struct TunnelConfig {
     pub gbp: bool,
     /// `egress_pkt_mark`.
     pub egress_pkt_mark: Option<u32>,
-    /// ERSPAN version (1, 2), index, direction, hardware id.
-    pub erspan: Option<(u8, FromFlow<u32>, FromFlow<u8>, FromFlow<u8>)>,
+    /// ERSPAN.
+    pub erspan: ErspanConfig,
+}
+
+/// ERSPAN options; all zero for other tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErspanConfig {
+    /// Version: 1 or 2.
+    pub ver: FromFlow<u8>,
+    /// Index of version 1, 20 bits.
+    pub idx: FromFlow<u32>,
+    /// Direction of version 2.
+    pub dir: FromFlow<u8>,
+    /// Hardware id of version 2.
+    pub hwid: FromFlow<u8>,
+}
+
+impl Default for ErspanConfig {
+    fn default() -> Self {
+        Self {
+            ver: FromFlow::Fixed(0),
+            idx: FromFlow::Fixed(0),
+            dir: FromFlow::Fixed(0),
+            hwid: FromFlow::Fixed(0),
+        }
+    }
+}
+
+/// Which packets are those of a port's CFM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CfmFilter {
+    /// Destination address of its messages.
+    pub addr: wire::EthAddr,
+    /// Only packets without tunnel key.
+    pub no_tunnel_key: bool,
+}
+
+/// Which packets are those of a port's BFD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BfdFilter {
+    /// Only to this address.
+    pub eth_dst: Option<wire::EthAddr>,
+    /// Only to this address (its own source address, when configured).
+    pub nw_dst: Option<wire::Ipv4>,
+    /// Only packets without tunnel key.
+    pub no_tunnel_key: bool,
 }
 
 /// How a bundle treats VLANs.
@@ -282,17 +350,15 @@ impl XBundle {
         }
     }
 
-    /// True when packets of VLAN `vid` may enter or leave here.
+    /// True when `vid` is trunked here (never, on an access port).
     #[must_use]
-    pub fn includes_vlan(&self, vid: u16) -> bool {
-        let trunked = || self.trunks.as_ref().is_none_or(|t| t.contains(vid));
-        match self.vlan_mode {
-            VlanMode::Access | VlanMode::Dot1qTunnel => Some(vid) == self.vlan,
-            VlanMode::NativeTagged | VlanMode::NativeUntagged => {
-                Some(vid) == self.vlan || trunked()
-            }
-            VlanMode::Trunk => trunked(),
-        }
+    pub fn trunks_vlan(&self, vid: u16) -> bool {
+        self.vlan_mode != VlanMode::Access && self.trunks.as_ref().is_none_or(|t| t.contains(vid))
+    }
+    /// True when a tunnel port carries customer VLAN `vid`.
+    #[must_use]
+    pub fn allows_cvlan(&self, vid: u16) -> bool {
+        self.cvlans.as_ref().is_none_or(|c| c.contains(vid))
     }
 }
 
@@ -322,8 +388,10 @@ pub struct XBond {
     pub active: Option<OfPort>,
     /// Members that may carry traffic.
     pub enabled: Vec<OfPort>,
-    /// LACP settled with the partner.
-    pub lacp_negotiated: bool,
+    /// Inactive members take multicast too.
+    pub all_members_active: bool,
+    /// LACP.
+    pub lacp: LacpStatus,
     /// Fall back to active-backup when LACP fails.
     pub fallback_active_backup: bool,
     /// Use `lb_output` instead of recirculation.

@@ -11,7 +11,7 @@ use crate::recirc::RecircTable;
 use base::sync::{Arc, RwLock};
 use flow::{OdpPort, OfPort};
 use l2::MacTable;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A bridge's uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub features: Features,
     /// Frozen translations.
     pub recirc: Arc<RecircTable>,
+    /// Conntrack timeout policies by zone.
+    pub ct_timeouts: BTreeMap<u16, u32>,
 }
 
 impl Snapshot {
@@ -42,6 +44,7 @@ impl Snapshot {
             by_odp: HashMap::new(),
             features,
             recirc,
+            ct_timeouts: BTreeMap::new(),
         }
     }
 
@@ -85,12 +88,16 @@ pub struct XBridge {
     pub id: BridgeId,
     /// Name.
     pub name: String,
+    /// Tables and groups.
+    pub pipeline: Arc<ofproto::Pipeline>,
     /// Ports by OpenFlow number.
-    pub ports: HashMap<OfPort, XPort>,
-    /// Bundles.
-    pub bundles: HashMap<BundleId, XBundle>,
+    pub ports: BTreeMap<OfPort, XPort>,
+    /// Bundles; packets are flooded in their order.
+    pub bundles: BTreeMap<BundleId, XBundle>,
     /// MAC learning.
     pub macs: Arc<RwLock<MacTable>>,
+    /// Some controller is connected.
+    pub controller_alive: bool,
     /// A controller wants the packets that match no rule.
     pub packet_in_on_miss: bool,
     /// Fragment handling.
@@ -111,20 +118,32 @@ pub struct XBridge {
     pub sflow_probability: Option<u32>,
     /// IPFIX: bridge-wide sampling.
     pub ipfix: Option<XIpfix>,
+    /// IPFIX: sampling by the `sample` action; only its `tunnels` counts.
+    pub flow_ipfix: Option<XIpfix>,
     /// Addresses of the bridge's local port and its ports, for tunnels that end here.
     pub addresses: Vec<std::net::IpAddr>,
+    /// Datapath meters by OpenFlow meter.
+    pub meters: BTreeMap<u32, u32>,
+    /// Datapath meter for packets to the controller.
+    pub controller_meter: Option<u32>,
+    /// Datapath meter for packets handled in userspace.
+    pub slowpath_meter: Option<u32>,
+    /// Where tunnel metadata fields stand.
+    pub tun_table: Option<Arc<flow::TunTable>>,
 }
 
 impl XBridge {
     /// A bridge without ports.
     #[must_use]
-    pub fn new(id: BridgeId, name: &str) -> Self {
+    pub fn new(id: BridgeId, name: &str, pipeline: Arc<ofproto::Pipeline>) -> Self {
         Self {
             id,
             name: name.to_owned(),
-            ports: HashMap::new(),
-            bundles: HashMap::new(),
+            pipeline,
+            ports: BTreeMap::new(),
+            bundles: BTreeMap::new(),
             macs: Arc::default(),
+            controller_alive: false,
             packet_in_on_miss: false,
             frag: FragHandling::Normal,
             forward_bpdu: false,
@@ -135,8 +154,19 @@ impl XBridge {
             netflow: false,
             sflow_probability: None,
             ipfix: None,
+            flow_ipfix: None,
             addresses: Vec::new(),
+            meters: BTreeMap::new(),
+            controller_meter: None,
+            slowpath_meter: None,
+            tun_table: None,
         }
+    }
+
+    /// True for a bundle that takes copies of a mirror: nothing else may use it.
+    #[must_use]
+    pub fn is_mirror_output(&self, bundle: BundleId) -> bool {
+        self.mirrors.iter().any(|m| m.out_bundle == Some(bundle))
     }
 
     /// Adds a port with a bundle of its own.

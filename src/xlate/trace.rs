@@ -1,6 +1,7 @@
 //! What a translation tells a listener while it goes on: the nodes of `ofproto/trace`.
 
 use flow::Flow;
+use openflow::NatAct;
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,14 +25,15 @@ pub enum NodeKind {
 }
 
 /// Why a packet will come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecircKind {
     /// Conntrack; the copy sees the connection's state.
-    Conntrack,
-    /// Headers under an MPLS label.
-    Mpls,
-    /// A bond's or group's hash.
-    Hash,
+    Conntrack {
+        /// Zone.
+        zone: u16,
+        /// Address translation asked for.
+        nat: Option<NatAct>,
+    },
 }
 
 /// A listener. Nodes nest: each `begin` has an `end`.
@@ -43,7 +45,9 @@ pub trait Trace: std::fmt::Debug {
     /// A node without children.
     fn leaf(&mut self, kind: NodeKind, text: String);
     /// A packet with these headers will come back under recirculation id `id`.
-    fn recirculate(&mut self, kind: RecircKind, id: u32, flow: &Flow, zone: u16);
+    fn recirculate(&mut self, kind: RecircKind, id: u32, flow: &Flow);
+    /// The flow at the end.
+    fn finish(&mut self, flow: &Flow);
     /// Show ports by name.
     fn names(&self) -> bool {
         false

@@ -38,6 +38,8 @@ sites! {
     Lookup,
     /// Whether a packet belongs to the spanning tree.
     StpAddress,
+    /// CFM's address.
+    Cfm,
     /// BFD's headers.
     Bfd,
     /// NORMAL: source address.
