@@ -99,7 +99,7 @@ impl Ctx<'_> {
         let kept = self.keep();
         self.commit();
         let (base, was_mpls, conntracked) = (self.base, self.was_mpls, self.conntracked);
-        let mut outcome = |ctx: &mut Self, larger: u64| {
+        let outcome = |ctx: &mut Self, larger: u64| {
             let tun = ctx.tun();
             dst.write_u64(&mut ctx.flow, larger, tun);
             let actions = ctx.nested(|ctx| {

@@ -449,7 +449,7 @@ impl<'a> Ctx<'a> {
 
     /// What must hold for a packet to be looked at.
     pub(crate) fn may_receive(&self, port: &XPort) -> bool {
-        let refused = if headers::is_stp(&self.flow) {
+        let refused = if is_stp(&self.flow) {
             port.no_recv_stp
         } else {
             port.no_recv

@@ -31,7 +31,7 @@ enum Work<'w> {
 
 /// Translates a flow. Changes nothing: what must change is in the output.
 #[must_use]
-pub fn translate(snap: &Snapshot, input: Input<'_>) -> Output {
+pub fn translate<'a>(snap: &'a Snapshot, input: Input<'a>) -> Output {
     let Some(bridge) = snap.bridges.get(&input.bridge) else {
         return failed(input.flow, XlateError::BridgeNotFound);
     };
@@ -63,7 +63,7 @@ fn failed(flow: &Flow, error: XlateError) -> Output {
     out
 }
 
-fn run<'a>(ctx: &mut Ctx<'a>, snap: &'a Snapshot, start: Start<'_>) {
+fn run<'a>(ctx: &mut Ctx<'a>, snap: &'a Snapshot, start: Start<'a>) {
     let first_bridge = ctx.bridge;
     let frozen: Option<Arc<FrozenState>> = match start {
         Start::Resume(state) => Some(state.clone()),
