@@ -101,11 +101,7 @@ impl Ctx<'_> {
                     return;
                 }
             };
-            if self.error.is_none()
-                && self.exit
-                && self.freeze.on
-                && self.freeze.steps.is_empty()
-            {
+            if self.error.is_none() && self.exit && self.freeze.on && self.freeze.steps.is_empty() {
                 self.freeze_rest(rest);
                 return;
             }
@@ -209,7 +205,9 @@ impl Ctx<'_> {
                 if self.flow.skb_priority != self.orig_priority {
                     self.flow.skb_priority = self.orig_priority;
                     let q = self.orig_priority.get();
-                    self.note(NodeKind::Detail, || format!("queue = {}", crate::text::hex(q)));
+                    self.note(NodeKind::Detail, || {
+                        format!("queue = {}", crate::text::hex(q))
+                    });
                 }
             }
             Act::FinTimeout { idle, hard } => {
@@ -242,7 +240,7 @@ impl Ctx<'_> {
             }
             Act::Meter(id) => {
                 self.out.deps.meters.push((self.bridge.id, *id));
-                if let Some(&dp) = self.bridge.meters.get(id) {
+                if let Some(dp) = self.bridge.pipeline.meters.provider_id(*id) {
                     self.emit(Action::Meter(dp));
                 }
             }
@@ -301,7 +299,7 @@ impl Ctx<'_> {
             self.trigger_freeze();
             Next::Done
         } else {
-            self.to_controller(what, *meter_id);
+            self.send_to_controller(what, *meter_id);
             Next::Go
         }
     }

@@ -34,9 +34,9 @@ impl XBond {
     /// The mode that is in force; `None` when nothing may pass.
     fn effective_mode(&self) -> Option<BondMode> {
         match (self.lacp, self.mode) {
-            (LacpStatus::Configured, _) => {
-                self.fallback_active_backup.then_some(BondMode::ActiveBackup)
-            }
+            (LacpStatus::Configured, _) => self
+                .fallback_active_backup
+                .then_some(BondMode::ActiveBackup),
             (LacpStatus::Disabled, BondMode::Tcp) => None,
             (_, mode) => Some(mode),
         }
@@ -44,7 +44,13 @@ impl XBond {
 
     /// Whether a packet to `dst` may enter by `member`.
     pub(crate) fn admits(&self, member: OfPort, dst: EthAddr) -> BondVerdict {
-        let verdict = |ok: bool| if ok { BondVerdict::Accept } else { BondVerdict::Drop };
+        let verdict = |ok: bool| {
+            if ok {
+                BondVerdict::Accept
+            } else {
+                BondVerdict::Drop
+            }
+        };
         match self.lacp {
             // The partner knows about the bond and does the right thing.
             LacpStatus::Negotiated => return verdict(self.enabled.contains(&member)),
@@ -72,7 +78,9 @@ impl XBond {
             }
             BondMode::Tcp => five_tuple(flow, self.basis),
         };
-        let n = u32::try_from(self.members_by_hash.len()).ok().filter(|n| *n > 0)?;
+        let n = u32::try_from(self.members_by_hash.len())
+            .ok()
+            .filter(|n| *n > 0)?;
         self.members_by_hash[(hash % n) as usize]
     }
 

@@ -88,7 +88,12 @@ impl Ctx<'_> {
 
     /// `check_pkt_larger`: both outcomes are translated, each with the rest of the list. False when the
     /// datapath cannot, and the list simply goes on.
-    pub(crate) fn check_pkt_larger<S: Step>(&mut self, len: u16, dst: &Subfield, rest: &[S]) -> bool {
+    pub(crate) fn check_pkt_larger<S: Step>(
+        &mut self,
+        len: u16,
+        dst: &Subfield,
+        rest: &[S],
+    ) -> bool {
         if !self.snap.features.check_pkt_len {
             let larger = self.packet.is_some_and(|p| p.len() > usize::from(len));
             let tun = self.tun();

@@ -109,7 +109,11 @@ impl Group {
             Self::Arp => SetKey::Arp {
                 sip: f.nw_src,
                 tip: f.nw_dst,
-                op: if f.nw_proto == 0xff { 0xffff } else { f.nw_proto.into() },
+                op: if f.nw_proto == 0xff {
+                    0xffff
+                } else {
+                    f.nw_proto.into()
+                },
                 sha: f.arp_sha,
                 tha: f.arp_tha,
             },
@@ -232,9 +236,10 @@ impl Commit<'_> {
             return false;
         }
         let exact = !group.never_exact()
-            && group.spans().iter().all(|&(ofs, len)| {
-                mask.bytes()[ofs..ofs + len].iter().all(|b| *b == 0xff)
-            });
+            && group
+                .spans()
+                .iter()
+                .all(|&(ofs, len)| mask.bytes()[ofs..ofs + len].iter().all(|b| *b == 0xff));
         if self.masked && !exact && !group.never_masked() || group == Group::Arp {
             let masked = self.flow.masked(&flow::Mask(mask));
             self.out.push(Action::SetMasked {
@@ -272,7 +277,8 @@ impl Commit<'_> {
             return SlowReason::default();
         }
         // A tunnel decapsulation may change ECN on its own: leave those bits alone unless they differ.
-        let keep_ecn = self.base.tunnel.is_set() && (self.base.nw_tos ^ self.flow.nw_tos) & ECN_MASK == 0;
+        let keep_ecn =
+            self.base.tunnel.is_set() && (self.base.nw_tos ^ self.flow.nw_tos) & ECN_MASK == 0;
         let readonly = |m: &mut Flow| {
             m.nw_proto = 0;
             m.nw_frag = 0;
@@ -445,5 +451,9 @@ impl Commit<'_> {
 }
 
 fn slow_if(slow: bool) -> SlowReason {
-    if slow { SlowReason::ACTION } else { SlowReason::default() }
+    if slow {
+        SlowReason::ACTION
+    } else {
+        SlowReason::default()
+    }
 }

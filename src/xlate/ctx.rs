@@ -79,7 +79,6 @@ pub(crate) struct Ctx<'a> {
     /// Bytes the actions would have as netlink attributes: what limits go by.
     pub(crate) action_bytes: usize,
     pub(crate) packet: Option<&'a [u8]>,
-    pub(crate) tcp_flags: u16,
     pub(crate) now: Nanos,
     /// Effects will be applied.
     pub(crate) may_learn: bool,
@@ -167,7 +166,6 @@ impl<'a> Ctx<'a> {
             },
             action_bytes: 0,
             packet: input.packet,
-            tcp_flags: input.tcp_flags,
             now: input.now,
             may_learn: input.may_learn,
             trace: input.trace,
@@ -201,7 +199,10 @@ impl<'a> Ctx<'a> {
     // ---- bridges, ports
 
     /// Goes on in another bridge, at the newest version of its tables. Gives what [`Self::leave`] needs.
-    pub(crate) fn enter(&mut self, bridge: &'a XBridge) -> (&'a XBridge, u64, Option<ofproto::Pin>) {
+    pub(crate) fn enter(
+        &mut self,
+        bridge: &'a XBridge,
+    ) -> (&'a XBridge, u64, Option<ofproto::Pin>) {
         let pin = bridge.pipeline.tables.pin();
         let old = (self.bridge, self.version, self.pin.take());
         self.version = pin.version();
@@ -264,7 +265,10 @@ impl<'a> Ctx<'a> {
             self.snap.features.masked_set_action,
             &mut self.pending,
         );
-        self.action_bytes += self.out.actions[from..].iter().map(action_size).sum::<usize>();
+        self.action_bytes += self.out.actions[from..]
+            .iter()
+            .map(action_size)
+            .sum::<usize>();
         self.slow(slow);
     }
     /// The flow must be handled in userspace for this reason.
@@ -371,8 +375,9 @@ impl<'a> Ctx<'a> {
         });
         self.wc.mark(Site::EthType, |m| m.dl_type = U16::MAX_VALUE);
         if ip {
-            self.wc
-                .mark(Site::Frag, |m| m.nw_frag |= Flow::FRAG_ANY | Flow::FRAG_LATER);
+            self.wc.mark(Site::Frag, |m| {
+                m.nw_frag |= Flow::FRAG_ANY | Flow::FRAG_LATER
+            });
         }
         if self.snap.features.recirc {
             self.wc

@@ -6,9 +6,9 @@
 use crate::port::BundleId;
 use crate::snapshot::BridgeId;
 use base::sync::Arc;
-use flow::{Flow, Match, OfPort};
+use flow::{Flow, OfPort};
 use ofproto::{Group, Rule};
-use openflow::Acts;
+use openflow::FlowMod;
 use wire::EthAddr;
 
 /// Something to do again whenever packets were counted.
@@ -32,8 +32,15 @@ pub enum Effect {
         /// Index into its buckets.
         bucket: Option<usize>,
     },
-    /// A learn action: add or refresh this flow.
-    Learn(Arc<LearnedFlow>),
+    /// A learn action: add or refresh this flow (a strict modify).
+    Learn {
+        /// Bridge.
+        bridge: BridgeId,
+        /// The flow.
+        flow_mod: Arc<FlowMod>,
+        /// Do not add it when its table holds this many flows of its cookie already; 0 for no limit.
+        limit: u32,
+    },
     /// When TCP flags FIN or RST were seen: lower the rule's timeouts to these seconds (0: leave).
     FinTimeout {
         /// The rule.
@@ -94,34 +101,6 @@ pub enum Effect {
         /// The MAC table's view of it.
         seen: l2::Sighting,
     },
-}
-
-/// A flow that a learn action adds, or refreshes when it is there (same table, match and priority: a
-/// strict modify).
-#[derive(Debug, Clone, PartialEq)]
-pub struct LearnedFlow {
-    /// Bridge.
-    pub bridge: BridgeId,
-    /// Table.
-    pub table: u8,
-    /// Match.
-    pub matching: Match,
-    /// Priority.
-    pub priority: u16,
-    /// Cookie; all ones leaves the cookie of an existing flow alone.
-    pub cookie: u64,
-    /// Idle timeout in seconds.
-    pub idle_timeout: u16,
-    /// Hard timeout in seconds.
-    pub hard_timeout: u16,
-    /// Tell controllers when it goes.
-    pub send_flow_rem: bool,
-    /// Remove it with the rule that learned it.
-    pub delete_learned: bool,
-    /// Do not add it when the table holds this many flows with the cookie already; 0 for no limit.
-    pub limit: u32,
-    /// Actions.
-    pub actions: Arc<Acts>,
 }
 
 /// Something that happens to the packet at hand, once.

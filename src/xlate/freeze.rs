@@ -17,6 +17,7 @@ use crate::trace::{NodeKind, RecircKind};
 use base::sync::Arc;
 use flow::{FieldId, OfPort};
 use odp::{Action, HashAlg};
+use ofproto::meter::METER_CONTROLLER;
 use openflow::Act;
 use wire::U32;
 
@@ -93,9 +94,7 @@ impl<'a> Ctx<'a> {
                 StepRef::Act(a) => a,
                 StepRef::Unroll(table, cookie) => {
                     self.freeze.unrolled = Some((table, cookie));
-                    self.freeze
-                        .steps
-                        .push(FrozenStep::Unroll { table, cookie });
+                    self.freeze.steps.push(FrozenStep::Unroll { table, cookie });
                     continue;
                 }
             };
@@ -272,7 +271,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends the packet to the controller through userspace.
-    pub(crate) fn to_controller(&mut self, mut what: Pause, meter: Option<u32>) {
+    pub(crate) fn send_to_controller(&mut self, mut what: Pause, meter: Option<u32>) {
         use crate::table::reason;
         self.commit();
         if what.reason == reason::ACTION && self.rule.as_ref().is_some_and(|r| r.is_table_miss()) {
@@ -284,10 +283,8 @@ impl<'a> Ctx<'a> {
         let held = self.snap.recirc.freeze(state);
         let id = held.id();
         self.out.recircs.push(held);
-        let meter = match meter {
-            Some(m) => self.bridge.meters.get(&m).copied(),
-            None => self.bridge.controller_meter,
-        };
+        let meters = &self.bridge.pipeline.meters;
+        let meter = meters.provider_id(meter.unwrap_or(METER_CONTROLLER));
         match meter {
             None => self.userspace_controller(&what, id, false),
             Some(m) => {

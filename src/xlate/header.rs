@@ -147,11 +147,19 @@ impl Ctx<'_> {
             self.flow.nw_ttl -= 1;
             return false;
         }
-        let controllers = if controllers.is_empty() { &[0] } else { controllers };
+        let controllers = if controllers.is_empty() {
+            &[0]
+        } else {
+            controllers
+        };
         for id in controllers {
             self.ttl_expired(*id);
         }
-        let v = if self.flow.dl_type.get() == ETH_TYPE_IP { 4 } else { 6 };
+        let v = if self.flow.dl_type.get() == ETH_TYPE_IP {
+            4
+        } else {
+            6
+        };
         self.note(NodeKind::Warn, || format!("IPv{v} decrement TTL exception"));
         true
     }
@@ -194,7 +202,7 @@ impl Ctx<'_> {
             reason: reason::INVALID_TTL,
             userdata: Vec::new(),
         };
-        self.to_controller(what, None);
+        self.send_to_controller(what, None);
     }
 
     // ---- MPLS

@@ -106,7 +106,8 @@ pub(crate) fn mpls_count(flow: &Flow, wc: Option<&mut Wild>) -> usize {
 
 /// Labels, from the innermost, that two stacks share.
 pub(crate) fn mpls_common(a: &Flow, a_n: usize, b: &Flow, b_n: usize) -> usize {
-    let inner_first = |f: &Flow, n: usize| f.mpls_lse[..n].iter().rev().copied().collect::<Vec<_>>();
+    let inner_first =
+        |f: &Flow, n: usize| f.mpls_lse[..n].iter().rev().copied().collect::<Vec<_>>();
     inner_first(a, a_n)
         .into_iter()
         .zip(inner_first(b, b_n))
@@ -116,7 +117,13 @@ pub(crate) fn mpls_common(a: &Flow, a_n: usize, b: &Flow, b_n: usize) -> usize {
 
 /// Pushes a label in front of the `n` (fewer than the maximum) there are. The first label takes its class
 /// and time to live from the IP header; with `hide`, it hides what follows.
-pub(crate) fn mpls_push(flow: &mut Flow, n: usize, dl_type: u16, wc: Option<&mut Wild>, hide: bool) {
+pub(crate) fn mpls_push(
+    flow: &mut Flow,
+    n: usize,
+    dl_type: u16,
+    wc: Option<&mut Wild>,
+    hide: bool,
+) {
     debug_assert!(n < Flow::MPLS_MAX);
     if n > 0 {
         if let Some(wc) = wc {
@@ -125,7 +132,11 @@ pub(crate) fn mpls_push(flow: &mut Flow, n: usize, dl_type: u16, wc: Option<&mut
         flow.mpls_lse.copy_within(0..n, 1);
         flow.mpls_lse[0] = U32::new(flow.mpls_lse[1].get() & !LSE_BOS);
     } else {
-        let label = if flow.dl_type.get() == ETH_TYPE_IPV6 { 2 } else { 0 };
+        let label = if flow.dl_type.get() == ETH_TYPE_IPV6 {
+            2
+        } else {
+            0
+        };
         let (mut tc, mut ttl) = (0, 64);
         if is_ip(flow) {
             tc = u32::from(flow.nw_tos & DSCP_MASK) >> 2;

@@ -2,13 +2,13 @@
 //! applied, at a later version than this translation sees.
 
 use crate::ctx::Ctx;
-use crate::effects::{Effect, LearnedFlow};
+use crate::effects::Effect;
 use crate::trace::NodeKind;
 use crate::wild::Site;
 use base::sync::Arc;
 use flow::{FieldValue, Match, OfPort, Subfield};
 use openflow::action::SetKind;
-use openflow::{Act, Acts, LearnAct, LearnDst, LearnSrc};
+use openflow::{Act, Acts, FlowFlags, FlowMod, FlowModCommand, LearnAct, LearnDst, LearnSrc};
 
 impl Ctx<'_> {
     /// Does it.
@@ -30,29 +30,31 @@ impl Ctx<'_> {
             let text = crate::text::learned(&flow);
             self.note(NodeKind::Detail, || text);
         }
-        let below_limit = self.below_limit(&flow);
+        let below_limit = self.below_limit(&flow, learn.limit);
         if let Some(dst) = learn.result_dst.as_ref().filter(|_| learn.write_result) {
             self.load(dst, below_limit.into());
             self.note_subfield(dst);
         }
         if below_limit {
-            self.effect(Effect::Learn(flow));
-        } else {
-            self.note(NodeKind::Detail, || {
-                "Limit exceeded, learn failed".into()
+            self.effect(Effect::Learn {
+                bridge: self.bridge.id,
+                flow_mod: flow,
+                limit: learn.limit,
             });
+        } else {
+            self.note(NodeKind::Detail, || "Limit exceeded, learn failed".into());
         }
     }
 
     /// True when the table has room, by the action's own limit, or the flow is there already.
-    fn below_limit(&mut self, flow: &LearnedFlow) -> bool {
-        if flow.limit == 0 {
+    fn below_limit(&mut self, flow: &FlowMod, limit: u32) -> bool {
+        if limit == 0 {
             return true;
         }
         // The outcome depends on how many flows there are, which no dependency tracks.
         self.out.deps.untracked = true;
-        let table = self.bridge.pipeline.tables.table(flow.table);
-        let m = table.rules.compact(&flow.matching.flow, &flow.matching.mask);
+        let table = self.bridge.pipeline.tables.table(flow.table_id);
+        let m = table.rules.compact(&flow.match_.flow, &flow.match_.mask);
         let version = self.bridge.pipeline.tables.version();
         if table
             .rules
@@ -65,12 +67,12 @@ impl Ctx<'_> {
             .rules
             .collect(None, version)
             .iter()
-            .filter(|r| r.cookie == flow.cookie)
+            .filter(|r| r.cookie == flow.new_cookie)
             .count();
-        n < flow.limit as usize
+        n < limit as usize
     }
 
-    fn learned_flow(&self, learn: &LearnAct) -> LearnedFlow {
+    fn learned_flow(&self, learn: &LearnAct) -> FlowMod {
         let tun = self.tun();
         let mut matching = Match::catchall();
         matching.tun.clone_from(&self.bridge.tun_table);
@@ -97,19 +99,19 @@ impl Ctx<'_> {
             }
         }
         matching.zero_wildcarded();
-        LearnedFlow {
-            bridge: self.bridge.id,
-            table: learn.table,
-            matching,
-            priority: learn.priority,
-            cookie: learn.cookie,
-            idle_timeout: learn.idle_timeout,
-            hard_timeout: learn.hard_timeout,
-            send_flow_rem: learn.send_flow_rem,
-            delete_learned: learn.delete_learned,
-            limit: learn.limit,
-            actions: Arc::new(actions),
+        let mut fm = FlowMod::new(FlowModCommand::ModifyStrict);
+        fm.match_ = matching;
+        fm.priority = learn.priority;
+        fm.new_cookie = learn.cookie;
+        fm.modify_cookie = learn.cookie != u64::MAX;
+        fm.table_id = learn.table;
+        fm.idle_timeout = learn.idle_timeout;
+        fm.hard_timeout = learn.hard_timeout;
+        if learn.send_flow_rem {
+            fm.flags |= FlowFlags::SEND_FLOW_REM;
         }
+        fm.acts = actions;
+        fm
     }
 }
 

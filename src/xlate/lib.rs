@@ -56,7 +56,7 @@ mod xvlan;
 
 pub use bond::LacpStatus;
 pub use deps::{Deps, LookupDep, MacDep};
-pub use effects::{Effect, Event, LearnedFlow};
+pub use effects::{Effect, Event};
 pub use features::Features;
 pub use output::{Input, Output, Start, XlateError};
 pub use port::{
@@ -74,3 +74,6 @@ pub const DEPTH_MAX: u32 = 64;
 pub const RESUBMITS_MAX: u32 = DEPTH_MAX * DEPTH_MAX;
 /// Bytes on the register stack, beyond which translation fails.
 pub const STACK_BYTES_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod unit;

@@ -8,7 +8,9 @@ use crate::bond::BondVerdict;
 use crate::ctx::{Ctx, NfOut};
 use crate::deps::MacDep;
 use crate::effects::Effect;
-use crate::port::{BondMode, BundleId, PacketTypeMode, PriorityTags, VlanMode, XBond, XBundle, XPort};
+use crate::port::{
+    BondMode, BundleId, PacketTypeMode, PriorityTags, VlanMode, XBond, XBundle, XPort,
+};
 use crate::ports::{BondRecirc, Out};
 use crate::trace::NodeKind;
 use crate::wild::Site;
@@ -113,7 +115,8 @@ impl<'a> Ctx<'a> {
             return None;
         }
         let inside = tags.received_on(bundle);
-        self.admissible(bundle, port, inside.vid()).then_some(inside)
+        self.admissible(bundle, port, inside.vid())
+            .then_some(inside)
     }
 
     fn admissible(&mut self, bundle: &'a XBundle, port: &XPort, vlan: u16) -> bool {
@@ -197,7 +200,10 @@ impl<'a> Ctx<'a> {
         if self.may_learn && self.moves(&seen) {
             let mac = seen.mac;
             self.mention(NodeKind::Detail, || {
-                format!("learned that {mac} is on port {} in VLAN {vlan}", bundle.name)
+                format!(
+                    "learned that {mac} is on port {} in VLAN {vlan}",
+                    bundle.name
+                )
             });
         }
         self.effect(Effect::MacLearn {
@@ -352,4 +358,3 @@ impl<'a> Ctx<'a> {
         Some((member, via))
     }
 }
-

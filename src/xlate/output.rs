@@ -35,8 +35,6 @@ pub struct Input<'a> {
     pub flow: &'a Flow,
     /// The packet, when there is one: some protocols must be read beyond what a flow says.
     pub packet: Option<&'a [u8]>,
-    /// TCP flags seen so far in this flow (for `fin_timeout`).
-    pub tcp_flags: u16,
     /// The time.
     pub now: Nanos,
     /// Version of the tables to search; `None`: the newest of each bridge.
@@ -59,7 +57,6 @@ impl<'a> Input<'a> {
             bridge,
             flow,
             packet: None,
-            tcp_flags: 0,
             now,
             tables_version: None,
             start: Start::Tables,

@@ -1,9 +1,9 @@
 //! Output: to one port, to many, to the far end of a patch port, to the controller.
 
+use crate::act::Place;
 use crate::ctx::{Ctx, NfOut, Pause};
 use crate::effects::Effect;
-use crate::headers::{self, PT_ETH, clear_conntrack, ethertype_packet, is_stp};
-use crate::act::Place;
+use crate::headers::{PT_ETH, clear_conntrack, ethertype_packet, is_stp};
 use crate::port::{PacketTypeMode, XPort};
 use crate::snapshot::XBridge;
 use crate::table::{Lookup, Run, reason};
@@ -41,27 +41,32 @@ pub(crate) struct Out {
 impl<'a> Ctx<'a> {
     /// The `output` action.
     pub(crate) fn output(&mut self, port: OfPort, max_len: u16, may_packet_in: bool, place: Place) {
-        self.output_to(port, place, |ctx| {
-            let what = Pause {
-                max_len,
-                controller_id: 0,
-                reason: ctx.output_reason(place.bucket),
-                userdata: Vec::new(),
-            };
-            match port {
-                OfPort::TABLE => {
-                    let l = Lookup {
-                        in_port: ctx.in_port(),
-                        table: 0,
-                        may_packet_in,
-                        honor_miss: true,
-                        ct_orig: false,
-                    };
-                    ctx.table_action(l, false, Run::Plain);
+        self.output_to(
+            port,
+            place,
+            |ctx| {
+                let what = Pause {
+                    max_len,
+                    controller_id: 0,
+                    reason: ctx.output_reason(place.bucket),
+                    userdata: Vec::new(),
+                };
+                match port {
+                    OfPort::TABLE => {
+                        let l = Lookup {
+                            in_port: ctx.in_port(),
+                            table: 0,
+                            may_packet_in,
+                            honor_miss: true,
+                            ct_orig: false,
+                        };
+                        ctx.table_action(l, false, Run::Plain);
+                    }
+                    _ => ctx.send_to_controller(what, None),
                 }
-                _ => ctx.to_controller(what, None),
-            }
-        }, false);
+            },
+            false,
+        );
     }
 
     fn output_reason(&self, bucket: bool) -> u8 {

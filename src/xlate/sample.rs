@@ -4,6 +4,7 @@
 use crate::ctx::Ctx;
 use flow::{OdpPort, OfPort};
 use odp::{Action, Userspace, UserspaceCookie};
+use ofproto::meter::METER_SLOWPATH;
 use openflow::Act;
 
 /// sFlow's "dropped for an unknown reason".
@@ -23,7 +24,7 @@ impl Ctx<'_> {
         if probability == 0 {
             return;
         }
-        let meter = self.bridge.slowpath_meter;
+        let meter = self.bridge.pipeline.meters.provider_id(METER_SLOWPATH);
         let up = Action::Userspace(Userspace {
             pid: 0,
             cookie,
@@ -145,7 +146,10 @@ impl Ctx<'_> {
             let port = self.port(sampling_port).filter(|p| p.odp != OdpPort::NONE);
             let Some(port) = port else {
                 self.complain(|| {
-                    format!("can't use unknown port {} in flow sample action", sampling_port.0)
+                    format!(
+                        "can't use unknown port {} in flow sample action",
+                        sampling_port.0
+                    )
                 });
                 return;
             };

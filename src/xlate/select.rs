@@ -85,7 +85,11 @@ fn highest_weight(h: u32, n: u32) -> u32 {
     (1..n)
         .fold((0, hash::two_words(h, 0)), |(best, weight), link| {
             let w = hash::two_words(h, link);
-            if w > weight { (link, w) } else { (best, weight) }
+            if w > weight {
+                (link, w)
+            } else {
+                (best, weight)
+            }
         })
         .0
 }

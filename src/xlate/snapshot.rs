@@ -122,12 +122,6 @@ pub struct XBridge {
     pub flow_ipfix: Option<XIpfix>,
     /// Addresses of the bridge's local port and its ports, for tunnels that end here.
     pub addresses: Vec<std::net::IpAddr>,
-    /// Datapath meters by OpenFlow meter.
-    pub meters: BTreeMap<u32, u32>,
-    /// Datapath meter for packets to the controller.
-    pub controller_meter: Option<u32>,
-    /// Datapath meter for packets handled in userspace.
-    pub slowpath_meter: Option<u32>,
     /// Where tunnel metadata fields stand.
     pub tun_table: Option<Arc<flow::TunTable>>,
 }
@@ -156,9 +150,6 @@ impl XBridge {
             ipfix: None,
             flow_ipfix: None,
             addresses: Vec::new(),
-            meters: BTreeMap::new(),
-            controller_meter: None,
-            slowpath_meter: None,
             tun_table: None,
         }
     }

@@ -1,13 +1,12 @@
 //! What translation says about itself: the texts of trace nodes and log lines.
 
 use crate::ctx::Ctx;
-use crate::effects::LearnedFlow;
 use crate::recirc::FrozenStep;
 use crate::snapshot::XBridge;
 use crate::table::Found;
 use flow::text::PRIORITY_DEFAULT;
 use flow::{Flow, Match, NoNames, OfPort, PortNames, Subfield, TunTable};
-use openflow::{Act, FieldId, NameMap, Names, put_actions};
+use openflow::{Act, FieldId, FlowFlags, FlowMod, NameMap, Names, put_actions};
 use std::fmt::Write;
 
 /// The ports of a bridge, by name.
@@ -16,7 +15,11 @@ pub(crate) struct BridgeNames<'b>(pub(crate) &'b XBridge);
 
 impl PortNames for BridgeNames<'_> {
     fn number(&self, name: &str) -> Option<OfPort> {
-        self.0.ports.values().find(|p| p.name == name).map(|p| p.ofp)
+        self.0
+            .ports
+            .values()
+            .find(|p| p.name == name)
+            .map(|p| p.ofp)
     }
     fn name(&self, port: OfPort) -> Option<&str> {
         self.0.ports.get(&port).map(|p| p.name.as_str())
@@ -87,9 +90,9 @@ pub(crate) fn found(ctx: &Ctx<'_>, found: &Found, table: u8) -> String {
     match found {
         Found::MissPacketIn => out.push_str("No match, and a \"packet-in\" is called for."),
         Found::Miss => out.push_str("No match."),
-        Found::DropFragment => out.push_str(
-            "Packets are IP fragments and the fragment handling mode is \"drop\".",
-        ),
+        Found::DropFragment => {
+            out.push_str("Packets are IP fragments and the fragment handling mode is \"drop\".")
+        }
         Found::Rule(rule) => {
             let (flow, mask) = rule.matching().expand();
             let m = Match {
@@ -129,7 +132,11 @@ pub(crate) fn subfield(sf: &Subfield, flow: &Flow, tun: Option<&TunTable>) -> St
 
 /// A number as C's `%#x` has it: zero without prefix.
 pub(crate) fn hex(n: u32) -> String {
-    if n == 0 { "0".into() } else { format!("{n:#x}") }
+    if n == 0 {
+        "0".into()
+    } else {
+        format!("{n:#x}")
+    }
 }
 
 /// Bytes as one hexadecimal number.
@@ -142,15 +149,15 @@ fn hex_bytes(bytes: &[u8]) -> String {
 }
 
 /// A flow that a learn action adds.
-pub(crate) fn learned(l: &LearnedFlow) -> String {
-    let mut out = format!("table={} ", l.table);
-    out.push_str(&matching(&l.matching, &NoNames));
+pub(crate) fn learned(l: &FlowMod) -> String {
+    let mut out = format!("table={} ", l.table_id);
+    out.push_str(&matching(&l.match_, &NoNames));
     while out.ends_with(' ') {
         out.pop();
     }
     put(&mut out, format_args!(" priority={}", l.priority));
-    if l.cookie != 0 {
-        put(&mut out, format_args!(" cookie={:#x}", l.cookie));
+    if l.new_cookie != 0 {
+        put(&mut out, format_args!(" cookie={:#x}", l.new_cookie));
     }
     if l.idle_timeout != 0 {
         put(&mut out, format_args!(" idle={}", l.idle_timeout));
@@ -158,14 +165,15 @@ pub(crate) fn learned(l: &LearnedFlow) -> String {
     if l.hard_timeout != 0 {
         put(&mut out, format_args!(" hard={}", l.hard_timeout));
     }
-    if l.send_flow_rem {
+    if l.flags.contains(FlowFlags::SEND_FLOW_REM) {
         out.push_str(" send_flow_rem");
     }
     out.push_str(" actions=");
-    put_actions(&mut out, &l.actions, Names::default());
+    put_actions(&mut out, &l.acts, Names::default());
     out
 }
 
 fn put(out: &mut String, args: std::fmt::Arguments<'_>) {
-    out.write_fmt(args).expect("writing to a string cannot fail");
+    out.write_fmt(args)
+        .expect("writing to a string cannot fail");
 }

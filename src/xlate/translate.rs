@@ -361,9 +361,7 @@ impl Snapshot {
                 p @ (OfPort::NONE | OfPort::CONTROLLER) => return Ok((state.bridge, p)),
                 _ => {
                     let known = state.ingress.filter(|(b, p)| {
-                        self.bridges
-                            .get(b)
-                            .is_some_and(|b| b.ports.contains_key(p))
+                        self.bridges.get(b).is_some_and(|b| b.ports.contains_key(p))
                     });
                     if let Some(ingress) = known {
                         return Ok(ingress);

@@ -93,9 +93,7 @@ impl<'a> Ctx<'a> {
         let before = self.flow.tunnel;
         self.outer_headers(cfg);
         if tunnel_dst(&self.flow.tunnel) == self.own_tunnel_dst {
-            self.note(NodeKind::Warn, || {
-                "Not tunneling to our own address".into()
-            });
+            self.note(NodeKind::Warn, || "Not tunneling to our own address".into());
             self.flow.tunnel = before;
             return;
         }
@@ -149,10 +147,18 @@ impl<'a> Ctx<'a> {
         // ECN is always inherited.
         if ip {
             self.wc.mark(Site::TunnelInherit, |m| m.nw_tos |= ECN_MASK);
-            t.ip_tos |= if is_ce(tos) { ECN_ECT_0 } else { tos & ECN_MASK };
+            t.ip_tos |= if is_ce(tos) {
+                ECN_ECT_0
+            } else {
+                tos & ECN_MASK
+            };
         }
         let mut flags = t.flags.get() & TunnelKey::F_MATCHABLE;
-        flags |= if cfg.dont_fragment { TunnelKey::F_DF } else { 0 };
+        flags |= if cfg.dont_fragment {
+            TunnelKey::F_DF
+        } else {
+            0
+        };
         flags |= if cfg.csum { TunnelKey::F_CSUM } else { 0 };
         if cfg.out_key != FromFlow::Fixed(None) {
             flags |= TunnelKey::F_KEY;
@@ -176,7 +182,10 @@ impl<'a> Ctx<'a> {
 /// How exactly a tunnel port asks for a packet: lower is more exact. `None`: not at all.
 fn rank(port: &XPort, cfg: &TunnelConfig, flow: &Flow) -> Option<u8> {
     let t = &flow.tunnel;
-    let by_mode = match (port.packet_type, crate::headers::is_ethertype_packet(flow.packet_type.get())) {
+    let by_mode = match (
+        port.packet_type,
+        crate::headers::is_ethertype_packet(flow.packet_type.get()),
+    ) {
         (PacketTypeMode::LegacyL3, true) | (PacketTypeMode::LegacyL2, false) => 0,
         (PacketTypeMode::Aware, _) => 1,
         _ => return None,
@@ -190,7 +199,11 @@ fn rank(port: &XPort, cfg: &TunnelConfig, flow: &Flow) -> Option<u8> {
         }
         FromFlow::Flow => 12,
     };
-    let src = if t.ip_dst == Ipv4::default() { t.ipv6_src } else { mapped(t.ip_src) };
+    let src = if t.ip_dst == Ipv4::default() {
+        t.ipv6_src
+    } else {
+        mapped(t.ip_src)
+    };
     let remote = match cfg.remote_ip {
         FromFlow::Fixed(ip) => {
             if ip != src {

@@ -48,7 +48,11 @@ impl XVlan {
             let mut tci = tag.vid | tag.pcp & Vlan::PCP_MASK;
             if tci != 0 || tags == PriorityTags::Always && tag.tpid != 0 {
                 tci |= Vlan::CFI;
-                v.tpid = U16::new(if tag.tpid != 0 { tag.tpid } else { ETH_TYPE_VLAN });
+                v.tpid = U16::new(if tag.tpid != 0 {
+                    tag.tpid
+                } else {
+                    ETH_TYPE_VLAN
+                });
             }
             v.tci = U16::new(tci);
         }
@@ -67,7 +71,11 @@ impl XVlan {
     /// From tags as received on `bundle` to the VLAN inside the bridge.
     pub(crate) fn received_on(&self, bundle: &XBundle) -> Self {
         let native = |tag: Tag| Tag {
-            tpid: if tag.tpid != 0 { tag.tpid } else { ETH_TYPE_VLAN },
+            tpid: if tag.tpid != 0 {
+                tag.tpid
+            } else {
+                ETH_TYPE_VLAN
+            },
             vid: bundle.vlan.unwrap_or(0),
             pcp: tag.pcp,
         };
@@ -145,8 +153,6 @@ pub(crate) fn includes(bundle: &XBundle, x: &XVlan) -> bool {
         VlanMode::Trunk | VlanMode::NativeTagged | VlanMode::NativeUntagged => {
             bundle.trunks_vlan(x.vid())
         }
-        VlanMode::Dot1qTunnel => {
-            Some(x.vid()) == bundle.vlan && bundle.allows_cvlan(x.0[1].vid)
-        }
+        VlanMode::Dot1qTunnel => Some(x.vid()) == bundle.vlan && bundle.allows_cvlan(x.0[1].vid),
     }
 }

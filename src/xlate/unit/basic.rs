@@ -1,0 +1,87 @@
+//! The pipeline, rule by rule.
+
+use super::*;
+use odp::{Action, SetKey};
+
+fn outputs(out: &Output) -> Vec<u32> {
+    out.actions
+        .iter()
+        .filter_map(|a| match a {
+            Action::Output(p) => Some(p.0),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn normal_floods_then_learns() {
+    let mut rig = Rig::new(3);
+    rig.flows(0, "actions=normal");
+    let a = Rig::flow("in_port=1,dl_src=50:54:00:00:00:01,dl_dst=50:54:00:00:00:02");
+    let out = rig.translate(0, &a);
+    assert_eq!(outputs(&out), [100, 2, 3]);
+    rig.apply(&out);
+    let b = Rig::flow("in_port=2,dl_src=50:54:00:00:00:02,dl_dst=50:54:00:00:00:01");
+    let out = rig.translate(0, &b);
+    assert_eq!(outputs(&out), [1]);
+    rig.apply(&out);
+    assert_eq!(outputs(&rig.translate(0, &a)), [2]);
+    let back = Rig::flow("in_port=1,dl_src=50:54:00:00:00:01,dl_dst=50:54:00:00:00:01");
+    let out = rig.translate(0, &back);
+    assert_eq!(
+        (outputs(&out), out.drop),
+        (vec![], Some(odp::DropReason::PolicyDrop))
+    );
+}
+
+#[test]
+fn sets_are_masked_and_committed_once() {
+    let mut rig = Rig::new(3);
+    rig.flows(
+        0,
+        "in_port=1,ip actions=mod_dl_src:00:00:00:00:00:07,mod_nw_tos:16,output:2,output:3
+         table=1,ip actions=dec_ttl,output:1
+         in_port=2,ip actions=resubmit(,1),output:3",
+    );
+    let f = Rig::flow(
+        "in_port=1,tcp,dl_src=50:54:00:00:00:01,dl_dst=50:54:00:00:00:02,nw_src=1.2.3.4,nw_ttl=64",
+    );
+    let out = rig.translate(0, &f);
+    assert_eq!(out.actions.len(), 4, "{:?}", out.actions);
+    assert!(matches!(
+        out.actions[0],
+        Action::SetMasked {
+            key: SetKey::Ethernet { .. },
+            ..
+        }
+    ));
+    assert!(matches!(
+        out.actions[1],
+        Action::SetMasked {
+            key: SetKey::Ipv4 { tos: 16, .. },
+            mask: SetKey::Ipv4 { tos: 0xfc, .. }
+        }
+    ));
+    let f = Rig::flow("in_port=2,tcp,nw_src=1.2.3.4,nw_ttl=64");
+    let out = rig.translate(0, &f);
+    assert_eq!(outputs(&out), [1, 3]);
+    assert!(out.wildcards.0.nw_ttl == 0xff && out.wildcards.0.nw_src.0 == [0; 4]);
+}
+
+#[test]
+fn resubmits_have_limits() {
+    let mut rig = Rig::new(2);
+    rig.flows(0, "actions=resubmit(1,0)");
+    let out = rig.translate(0, &Rig::flow("in_port=1"));
+    assert_eq!(out.error, Some(XlateError::RecursionTooDeep));
+    let mut rig = Rig::new(2);
+    for i in 1..=20 {
+        rig.flows(
+            0,
+            &format!("in_port={i} actions=resubmit:{},resubmit:{}", i + 1, i + 1),
+        );
+    }
+    let out = rig.translate(0, &Rig::flow("in_port=1"));
+    assert_eq!(out.error, Some(XlateError::TooManyResubmits));
+    assert!(out.actions.is_empty());
+}
