@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "src/base/cpu.rs",
     "src/base/poll.rs",
+    "src/netdev/afxdp/rings.rs",
     "src/netdev/linux/ioctl.rs",
     "src/netdev/linux/socket.rs",
     "src/packet/frame.rs",

@@ -8,6 +8,7 @@
 //! stop) -> `rx_open`/`tx_open` per queue, moved into packet threads -> queues dropped -> last reference
 //! dropped: flags and other changed device state are restored.
 
+pub mod afxdp;
 mod cnum;
 pub mod device;
 pub mod dummy;
@@ -42,6 +43,7 @@ pub use registry::{OpenDevice, Registry, configure, parse_name};
 pub fn providers() -> Vec<base::sync::Arc<dyn Provider>> {
     use base::sync::Arc;
     vec![
+        Arc::new(afxdp::AfxdpProvider),
         Arc::new(system::SystemProvider),
         Arc::new(tap::TapProvider::tap()),
         Arc::new(tap::TapProvider::internal()),

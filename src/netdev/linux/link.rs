@@ -12,7 +12,7 @@ use super::{Host, LinkChange, LinkInfo, changes};
 use crate::device::{DeviceFlags, LinkFeatures, Stats};
 use crate::error::NetdevError;
 use crate::flags;
-use base::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -28,6 +28,7 @@ const IFF_PROMISC: u32 = 0x100;
 pub(crate) struct Link {
     // Read by packet threads.
     generation: AtomicU32,
+    up: AtomicBool,
     mtu: AtomicU32,
     // The rest is for control threads.
     name: String,
@@ -59,6 +60,7 @@ impl Link {
         let host = Host::current().map_err(|e| error(name, "netlink", e))?;
         let link = Arc::new(Self {
             generation: AtomicU32::new(0),
+            up: AtomicBool::new(false),
             mtu: AtomicU32::new(0),
             name: name.to_owned(),
             class,
@@ -83,6 +85,11 @@ impl Link {
     #[inline]
     pub(crate) fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire) // pairs with the Release in settle()
+    }
+    /// Administratively up and there.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
     }
     /// MTU, bytes behind the Ethernet header.
     #[inline]
@@ -161,6 +168,7 @@ impl Link {
         } == state.info;
         state.info = info.clone();
         state.present = true;
+        self.up.store(info.flags & IFF_UP != 0, Ordering::Relaxed);
         self.mtu.store(info.mtu, Ordering::Relaxed);
         if flipped {
             self.carrier_resets.fetch_add(1, Ordering::Relaxed);
@@ -191,6 +199,7 @@ impl Link {
         state.present = false;
         state.promiscuous = None;
         state.info.flags &= !(IFF_UP | IFF_RUNNING);
+        self.up.store(false, Ordering::Relaxed);
         self.settle(state);
     }
 

@@ -285,7 +285,9 @@ fn devices_that_go_and_return_are_attached_again() {
         });
         assert!(!a.carrier() && a.ifindex().is_none());
         veth("va", &p, "192.0.2.1/24");
-        until("attached again", || a.error().is_none());
+        until("attached again", || {
+            a.error().is_none() && !a.needs_reconfigure()
+        });
     }
     p.run("ping -c 1 -W 5 192.0.2.2");
     assert!(
@@ -312,4 +314,27 @@ fn gone_is_said_once_and_a_deleted_tap_is_made_again() {
     t.reconfigure().unwrap();
     assert!(!t.needs_reconfigure() && sh("ip -o link").contains("t0"));
     t.rx_open(0).unwrap();
+}
+
+#[test]
+fn sleeping_on_the_descriptor_ends_with_a_packet() {
+    let here = Namespace::new();
+    here.enter();
+    sh("ip link add va type veth peer name vb; ip link set va up; ip link set vb up");
+    let (a, b) = (opened("system", "va"), opened("system", "vb"));
+    let (mut rx, mut tx) = (b.rx_open(0).unwrap(), a.tx_open(0).unwrap());
+    for _ in 0..20 {
+        until("nothing waits", || rx.drain() == 0 && rx.prepare_sleep());
+        let mut batch = Batch::new();
+        batch
+            .push(HeapPool::global().copy_from(&[0xff; 60]))
+            .unwrap();
+        let delayed = base::sync::spawn("sender", move || {
+            assert_eq!(tx.send(&mut batch).sent, 1);
+            tx
+        });
+        assert!(kit::sleep_on(rx.fd().unwrap()));
+        receive(&mut *rx, 1);
+        tx = delayed.unwrap().join().unwrap();
+    }
 }

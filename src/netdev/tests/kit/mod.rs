@@ -9,7 +9,7 @@ use netdev::{Config, Device, RxQueue, TxQueue};
 use packet::Batch;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -269,4 +269,18 @@ pub fn tcp(from: &Namespace, to: &Namespace, address: &str, bytes: usize) {
         server.expect("a thread").join().expect("server") == sent,
         "bytes differ"
     );
+}
+
+/// Sleeps until the descriptor is readable, 5 s at most; true when it is.
+pub fn sleep_on(fd: RawFd) -> bool {
+    let mut poll = mio::Poll::new().expect("epoll");
+    let readable = mio::Interest::READABLE;
+    let mut source = mio::unix::SourceFd(&fd);
+    poll.registry()
+        .register(&mut source, mio::Token(0), readable)
+        .expect("a live descriptor");
+    let mut events = mio::Events::with_capacity(1);
+    poll.poll(&mut events, Some(Duration::from_secs(5)))
+        .expect("poll");
+    !events.is_empty()
 }

@@ -1,0 +1,55 @@
+//! Class `afxdp`: kernel devices by AF_XDP sockets, one per rx queue, polled by packet threads.
+//!
+//! * [`config`]: options and their order of modes.
+//! * [`program`]: our XDP program, held by a `bpf_link` that the kernel takes off when we die.
+//! * [`rings`]: one socket with its UMEM: the only place that talks to `xsk-rs`.
+//! * [`pool`]: the UMEM's rx frames as a [`packet::FramePool`].
+//! * [`queue`]: rx and tx queues over those.
+//! * [`port`]: putting it together, probing modes, taking it apart.
+//!
+//! Each queue has a UMEM of its own, half of it for receiving, half for sending; a packet is copied once
+//! on transmit, into a tx frame, which on copy-mode devices costs nothing next to the system call. So
+//! ports know nothing of each other, and a slow one cannot starve another of frames.
+
+mod config;
+mod pool;
+mod port;
+mod program;
+mod queue;
+mod rings;
+
+use crate::device::{Device, Provider};
+use crate::error::NetdevError;
+use crate::linux::Link;
+use crate::port::Port;
+use base::sync::Arc;
+
+/// Frames of the rx half: a full fill ring, and as many again for packets that are on their way.
+const RX_FRAMES: u32 = 4096;
+/// Frames of the tx half: a full tx ring.
+const TX_FRAMES: u32 = 2048;
+/// Entries of each of the four rings.
+const RING_SIZE: u32 = 2048;
+/// Bytes in front of received data: the kernel's `XDP_PACKET_HEADROOM`.
+const XDP_HEADROOM: u32 = packet::HEADROOM as u32;
+/// Queues a port may have: entries of the program's map.
+const QUEUES_MAX: u32 = 64;
+
+/// The provider of class `afxdp`.
+#[derive(Debug, Default)]
+pub struct AfxdpProvider;
+
+impl Provider for AfxdpProvider {
+    fn class(&self) -> &'static str {
+        "afxdp"
+    }
+    fn is_pmd(&self) -> bool {
+        true
+    }
+    fn open(&self, name: &str) -> Result<Arc<dyn Device>, NetdevError> {
+        Ok(Port::new(
+            Link::open(name, "afxdp")?,
+            port::Afxdp::default(),
+        ))
+    }
+}

@@ -1,0 +1,361 @@
+//! An `afxdp` port: sockets for all queues, the program that feeds them, and how they are had.
+//!
+//! Attaching goes through the modes asked for, best first, and takes the first in which the program
+//! attaches and every queue's socket binds. The kernel lets go of a closed socket's queue (and of a closed
+//! program) some 20 ms late, so EBUSY is tried again for half a second.
+
+use super::config::{Mode, Options};
+use super::program::{Program, foreign};
+use super::queue::{Rx, Shared, Slot, Tx, TxSide};
+use super::rings::{self, Binding, RxRing};
+use super::{QUEUES_MAX, XDP_HEADROOM};
+use crate::device::{Config, RxQueue, Stats, TxQueue};
+use crate::error::NetdevError;
+use crate::linux::{Link, LinkInfo};
+use crate::port::{Class, no_such_queue};
+use base::clock::{monotonic_ns, sleep};
+use base::sync::{Arc, AtomicU32, Mutex, Ordering, lock};
+use packet::HeapPool;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long EBUSY is not believed, and how often it is asked about.
+const BUSY_NS: u64 = 500_000_000;
+const BUSY_STEP: Duration = Duration::from_millis(10);
+
+/// Ethernet header and two VLAN tags, which an MTU does not count.
+const L2_BYTES: u32 = 14 + 8;
+/// Frame sizes, smaller first: small frames stay in the cache.
+const FRAME_SIZES: [u32; 2] = [2048, 4096];
+
+/// What is special about `afxdp` ports.
+#[derive(Debug, Default)]
+pub(super) struct Afxdp {
+    wanted: Mutex<Options>,
+    /// Threads that want a tx queue each; 0 while nobody said.
+    senders: AtomicU32,
+    attached: Mutex<Option<Attachment>>,
+    shared: Arc<Shared>,
+}
+
+/// A port at work.
+#[derive(Debug)]
+struct Attachment {
+    // Packets stop coming before their sockets go.
+    program: Program,
+    queues: Vec<Queue>,
+    options: Options,
+    mode: Mode,
+    frame_bytes: u32,
+    /// Each sending thread has a tx queue to itself.
+    tx_alone: bool,
+    partial: bool,
+}
+
+#[derive(Debug)]
+struct Queue {
+    rx: Slot<RxRing>,
+    tx: Slot<Box<TxSide>>,
+    statistics: OwnedFd,
+}
+
+/// The frame size that an MTU needs.
+fn frame_bytes(mtu: u32) -> Option<u32> {
+    FRAME_SIZES
+        .into_iter()
+        .find(|size| mtu.saturating_add(L2_BYTES) <= size - XDP_HEADROOM)
+}
+
+/// The largest MTU that fits.
+const fn mtu_max() -> u32 {
+    FRAME_SIZES[1] - XDP_HEADROOM - L2_BYTES
+}
+
+fn fitting_frame(link: &Link, mtu: u32) -> Result<u32, NetdevError> {
+    frame_bytes(mtu).ok_or_else(|| NetdevError::MtuTooLarge {
+        dev: link.name().to_owned(),
+        mtu,
+        max: mtu_max(),
+    })
+}
+
+/// Repeats `f` while it says EBUSY, until `deadline_ns`.
+fn patiently<T>(deadline_ns: u64, mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match f() {
+            Err(e)
+                if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+                    && monotonic_ns() < deadline_ns =>
+            {
+                // A socket also lives on in frames that are still out: look for pools that can go.
+                drop(HeapPool::create());
+                sleep(BUSY_STEP);
+            }
+            result => return result,
+        }
+    }
+}
+
+impl Afxdp {
+    /// Attaches in one mode.
+    fn try_mode(
+        &self,
+        link: &Arc<Link>,
+        options: Options,
+        mode: Mode,
+        info: &LinkInfo,
+    ) -> Result<Attachment, NetdevError> {
+        let deadline = monotonic_ns() + BUSY_NS;
+        let frame_bytes = fitting_frame(link, info.mtu)?;
+        let how = Binding {
+            zero_copy: mode == Mode::NativeZeroCopy,
+            need_wakeup: options.need_wakeup,
+            frame_bytes,
+        };
+        let mut program = patiently(deadline, || Program::attach(info.index, mode))
+            .map_err(|e| refused(link, "attach XDP program", e))?;
+        let mut queues = Vec::new();
+        for i in 0..options.n_rxq {
+            let (rx, tx) = patiently(deadline, || rings::open(link.name(), i, how))
+                .map_err(|e| refused(link, "bind AF_XDP socket", e))?;
+            let fail = |e| link.error("set up AF_XDP socket", e);
+            let statistics = rings::statistics_fd(&rx).map_err(fail)?;
+            program.set_socket(i, rx.fd()).map_err(fail)?;
+            let tx = Box::new(TxSide::new(tx, link, &self.shared));
+            queues.push(Queue {
+                rx: Arc::new(Mutex::new(Some(rx))),
+                tx: Arc::new(Mutex::new(Some(tx))),
+                statistics,
+            });
+        }
+        let senders = self.senders.load(Ordering::Relaxed);
+        Ok(Attachment {
+            program,
+            queues,
+            options,
+            mode,
+            frame_bytes,
+            tx_alone: (1..=options.n_rxq).contains(&senders),
+            partial: info.kind == "veth",
+        })
+    }
+}
+
+/// Names what the kernel's refusal means.
+fn refused(link: &Link, op: &'static str, e: io::Error) -> NetdevError {
+    let dev = link.name().to_owned();
+    match e.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => NetdevError::NoPermission {
+            dev,
+            op,
+            needs: "CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF",
+        },
+        Some(libc::EBUSY | libc::EEXIST) => {
+            // Whoever it is came between our look and our try.
+            drop(link.refresh());
+            match foreign(link) {
+                Some(id) => NetdevError::XdpBusy { dev, id },
+                None => NetdevError::Io { dev, op, source: e },
+            }
+        }
+        _ => link.error(op, e),
+    }
+}
+
+impl Class for Afxdp {
+    const PMD: bool = true;
+
+    fn set_config(&self, link: &Link, config: &Config) -> Result<Vec<String>, NetdevError> {
+        let (options, unknown) = Options::parse(link.name(), config)?;
+        *lock(&self.wanted) = options;
+        Ok(unknown)
+    }
+
+    fn get_config(&self) -> Config {
+        let wanted = *lock(&self.wanted);
+        let in_use = lock(&self.attached).as_ref().map(|a| a.mode.name());
+        let mut config = Config::new();
+        config.insert("n_rxq".into(), wanted.n_rxq.to_string());
+        config.insert("xdp-mode".into(), wanted.mode_name().into());
+        config.insert("use-need-wakeup".into(), wanted.need_wakeup.to_string());
+        if let Some(mode) = in_use {
+            config.insert("xdp-mode-in-use".into(), mode.into());
+        }
+        config
+    }
+
+    fn attach(&self, link: &Arc<Link>) -> Result<(), NetdevError> {
+        let mut attached = lock(&self.attached);
+        *attached = None;
+        self.shared.stuck.store(false, Ordering::Relaxed);
+        link.refresh()?;
+        let info = link.info();
+        fitting_frame(link, info.mtu)?;
+        if let Some(id) = foreign(link) {
+            return Err(NetdevError::XdpBusy {
+                dev: link.name().to_owned(),
+                id,
+            });
+        }
+        // Pinned memory is limited for those without CAP_IPC_LOCK; a refusal shows at the UMEM.
+        let unlimited = rustix::process::Rlimit {
+            current: None,
+            maximum: None,
+        };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+        let options = *lock(&self.wanted);
+        let mut last = None;
+        for &mode in options.modes() {
+            match self.try_mode(link, options, mode, &info) {
+                Ok(attachment) => {
+                    tracing::info!(target: "netdev_afxdp", "{}: {} mode, {} queue(s), frames of {} bytes",
+                        link.name(), mode.name(), options.n_rxq, attachment.frame_bytes);
+                    *attached = Some(attachment);
+                    return Ok(());
+                }
+                Err(e) => {
+                    tracing::debug!(target: "netdev_afxdp", "{} mode: {e}", mode.name());
+                    // A queue that is taken is taken in every mode.
+                    let taken = e.errno() == libc::EBUSY;
+                    last = Some(e);
+                    if taken {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last.expect("there is at least one mode to try"))
+    }
+
+    fn wants_attach(&self, link: &Link) -> bool {
+        let wanted = *lock(&self.wanted);
+        let senders = self.senders.load(Ordering::Relaxed);
+        match &*lock(&self.attached) {
+            Some(a) => {
+                let alone = (1..=wanted.n_rxq).contains(&senders);
+                a.options != wanted
+                    || a.tx_alone != alone
+                    || frame_bytes(link.mtu()).is_none_or(|size| size > a.frame_bytes)
+                    || self.shared.stuck.load(Ordering::Relaxed)
+            }
+            None => true,
+        }
+    }
+
+    fn n_rxq(&self) -> u32 {
+        lock(&self.attached)
+            .as_ref()
+            .map_or_else(|| lock(&self.wanted).n_rxq, |a| a.options.n_rxq)
+    }
+
+    fn n_txq(&self) -> u32 {
+        self.n_rxq()
+    }
+
+    fn request_txq(&self, n: u32) {
+        self.senders.store(n, Ordering::Relaxed);
+    }
+
+    fn rx_open(&self, link: &Arc<Link>, queue: u32) -> Result<Box<dyn RxQueue>, NetdevError> {
+        let attached = lock(&self.attached);
+        let none = || no_such_queue(link, "open rx queue");
+        let a = attached.as_ref().ok_or_else(none)?;
+        let slot = &a.queues.get(queue as usize).ok_or_else(none)?.rx;
+        match Rx::open(link, a.partial, slot, &self.shared) {
+            Some(rx) => Ok(Box::new(rx)),
+            None => Err(in_use(link, "open rx queue")),
+        }
+    }
+
+    fn tx_open(&self, link: &Arc<Link>, queue: u32) -> Result<Box<dyn TxQueue>, NetdevError> {
+        let attached = lock(&self.attached);
+        let a = attached
+            .as_ref()
+            .ok_or_else(|| no_such_queue(link, "open tx queue"))?;
+        let slot = &a.queues[queue as usize % a.queues.len()].tx;
+        match Tx::open(slot, a.tx_alone) {
+            Some(tx) => Ok(Box::new(tx)),
+            None => Err(in_use(link, "open tx queue")),
+        }
+    }
+
+    fn check_mtu(&self, link: &Link, mtu: u32) -> Result<(), NetdevError> {
+        fitting_frame(link, mtu).map(drop)
+    }
+
+    fn status(&self, map: &mut BTreeMap<String, String>) {
+        if let Some(a) = &*lock(&self.attached) {
+            map.insert("xdp-mode".into(), a.mode.name().into());
+            map.insert(
+                "xdp-zero-copy".into(),
+                (a.mode == Mode::NativeZeroCopy).to_string(),
+            );
+            map.insert("use-need-wakeup".into(), a.options.need_wakeup.to_string());
+            map.insert("n_rxq".into(), a.options.n_rxq.to_string());
+        }
+    }
+
+    /// The kernel counts packets before its socket may drop them: those drops are added here.
+    fn stats(&self, mut stats: Stats) -> Stats {
+        let attached = lock(&self.attached);
+        let Some(a) = &*attached else {
+            return stats;
+        };
+        let mut lost = 0;
+        for (i, queue) in a.queues.iter().enumerate() {
+            let Some(s) = rings::statistics(&queue.statistics) else {
+                continue;
+            };
+            lost += s.rx_dropped + s.rx_ring_full + s.rx_fill_ring_empty_descs;
+            for (name, n) in [
+                ("rx_dropped", s.rx_dropped),
+                ("rx_invalid_descs", s.rx_invalid_descs),
+                ("tx_invalid_descs", s.tx_invalid_descs),
+                ("rx_ring_full", s.rx_ring_full),
+                ("rx_fill_ring_empty_descs", s.rx_fill_ring_empty_descs),
+                ("tx_ring_empty_descs", s.tx_ring_empty_descs),
+            ] {
+                stats.custom.push((format!("xsk_queue_{i}_{name}"), n));
+            }
+        }
+        stats.rx_dropped = stats.rx_dropped.map(|n| n + lost);
+        if let Some([redirected, passed]) = a.program.counters() {
+            stats.custom.push(("xdp_redirected".into(), redirected));
+            stats.custom.push(("xdp_passed".into(), passed));
+        }
+        let load = |n: &base::sync::AtomicU64| n.load(Ordering::Relaxed);
+        stats
+            .custom
+            .push(("rx_malformed".into(), load(&self.shared.rx_malformed)));
+        stats
+            .custom
+            .push(("tx_device_drops".into(), load(&self.shared.tx_device_drops)));
+        stats
+    }
+}
+
+fn in_use(link: &Link, op: &'static str) -> NetdevError {
+    link.error(op, io::Error::from_raw_os_error(libc::EBUSY))
+}
+
+const _: () = assert!(
+    QUEUES_MAX == 64,
+    "as many as the map in bpf/xsk_redirect.bpf.c has"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_as_small_as_the_mtu_allows() {
+        assert_eq!(frame_bytes(1500), Some(2048));
+        assert_eq!(frame_bytes(1770), Some(2048));
+        assert_eq!(frame_bytes(1771), Some(4096));
+        assert_eq!(frame_bytes(mtu_max()), Some(4096));
+        assert_eq!((frame_bytes(mtu_max() + 1), mtu_max()), (None, 3818));
+        assert_eq!(frame_bytes(u32::MAX), None);
+    }
+}

@@ -1,0 +1,299 @@
+//! Rx and tx queues over the rings of one socket.
+//!
+//! The rings live in a [`Slot`] of the port while no thread has them. Opening a queue takes them out,
+//! dropping the queue puts them back, so that a queue can move to another thread without unbinding the
+//! socket. A tx queue that several threads share stays in its slot and is used under the slot's lock;
+//! with a queue per thread nothing is locked.
+
+use super::rings::{RxRing, TxRing};
+use crate::device::{RxQueue, TxQueue, TxReport};
+use crate::error::NetdevError;
+use crate::linux::Link;
+use crate::offload::{is_unfinished, recognise_partial};
+use crate::outgoing::{finish_and_send, fits};
+use base::clock::monotonic_ns;
+use base::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use packet::{Batch, Frame};
+use std::os::fd::RawFd;
+
+/// Packets thrown away by one drain at most, in batches.
+const DRAIN_MAX: usize = 4096;
+/// A tx ring from which nothing comes back for so long is stuck, nanoseconds.
+const STUCK_NS: u64 = 1_000_000_000;
+
+/// Where rings wait for a thread.
+pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// What the queues of a port tell the port.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// A tx ring is stuck: the port should be set up again.
+    pub(super) stuck: AtomicBool,
+    /// Packets that the device dropped after the kernel took them from a tx ring.
+    pub(super) tx_device_drops: AtomicU64,
+    /// Packets of several buffers or impossible length.
+    pub(super) rx_malformed: AtomicU64,
+}
+
+/// The receiving queue.
+#[derive(Debug)]
+pub(super) struct Rx {
+    link: Arc<Link>,
+    born: u32,
+    told: bool,
+    /// Packets of local senders come with partial checksums and nothing that says so.
+    partial: bool,
+    shared: Arc<Shared>,
+    slot: Slot<RxRing>,
+    /// `Some` until dropped.
+    ring: Option<RxRing>,
+}
+
+impl Rx {
+    /// Takes the rings of a queue; `None` when another thread has them.
+    pub(super) fn open(
+        link: &Arc<Link>,
+        partial: bool,
+        slot: &Slot<RxRing>,
+        shared: &Arc<Shared>,
+    ) -> Option<Self> {
+        let ring = lock(slot).take()?;
+        Some(Self {
+            born: link.generation(),
+            link: Arc::clone(link),
+            told: false,
+            partial,
+            shared: Arc::clone(shared),
+            slot: Arc::clone(slot),
+            ring: Some(ring),
+        })
+    }
+
+    fn ring(&mut self) -> &mut RxRing {
+        self.ring.as_mut().expect("only drop() takes it")
+    }
+}
+
+impl RxQueue for Rx {
+    fn recv(&mut self, batch: &mut Batch) -> Result<usize, NetdevError> {
+        if self.link.generation() != self.born {
+            if self.told {
+                return Ok(0);
+            }
+            self.told = true;
+            return Err(NetdevError::Gone {
+                dev: self.link.name().to_owned(),
+            });
+        }
+        let before = batch.len();
+        let partial = self.partial;
+        let ring = self.ring();
+        ring.refill();
+        let n = ring.receive(batch);
+        if n == 0 {
+            ring.wake();
+            let malformed = ring.malformed;
+            self.shared.rx_malformed.store(malformed, Ordering::Relaxed);
+        } else if partial {
+            // The headers were prefetched one by one; now they are all on their way.
+            batch[before..].iter_mut().for_each(recognise_partial);
+        }
+        Ok(n)
+    }
+
+    fn drain(&mut self) -> u64 {
+        let mut n = 0;
+        let mut batch = Batch::new();
+        for _ in 0..DRAIN_MAX {
+            match self.recv(&mut batch) {
+                Ok(got) if got > 0 => n += got as u64,
+                _ => break,
+            }
+            batch.release_all();
+        }
+        n
+    }
+
+    fn fd(&self) -> Option<RawFd> {
+        self.ring.as_ref().map(RxRing::fd)
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        let ring = self.ring();
+        ring.refill();
+        ring.wake();
+        !ring.waiting()
+    }
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        let malformed = self.ring.as_ref().map_or(0, |r| r.malformed);
+        vec![("rx_malformed", malformed)]
+    }
+}
+
+impl Drop for Rx {
+    fn drop(&mut self) {
+        *lock(&self.slot) = self.ring.take();
+    }
+}
+
+/// A tx ring and what its owner must remember.
+#[derive(Debug)]
+pub(super) struct TxSide {
+    ring: TxRing,
+    link: Arc<Link>,
+    born: u32,
+    shared: Arc<Shared>,
+    /// Something was put into the ring since the last kick.
+    unkicked: bool,
+    /// Since when no frame was free and none came back.
+    full_since_ns: Option<u64>,
+}
+
+impl TxSide {
+    pub(super) fn new(ring: TxRing, link: &Arc<Link>, shared: &Arc<Shared>) -> Self {
+        Self {
+            ring,
+            born: link.generation(),
+            link: Arc::clone(link),
+            shared: Arc::clone(shared),
+            unkicked: false,
+            full_since_ns: None,
+        }
+    }
+
+    fn send(&mut self, frames: &[Frame]) -> TxReport {
+        let mut report = TxReport::default();
+        if self.link.generation() != self.born || !self.link.is_up() {
+            report.error = frames.len() as u32;
+            return report;
+        }
+        if self.ring.free() < frames.len() {
+            self.make_room(frames.len());
+        }
+        let mtu = self.link.mtu();
+        for frame in frames {
+            if is_unfinished(frame) {
+                report.absorb(finish_and_send(frame, |cut| {
+                    let mut inner = TxReport::default();
+                    cut.iter().for_each(|f| self.copy(f, mtu, &mut inner));
+                    cut.release_all();
+                    inner
+                }));
+            } else {
+                self.copy(frame, mtu, &mut report);
+            }
+        }
+        self.ring.submit();
+        self.unkicked |= report.sent > 0;
+        report
+    }
+
+    #[inline]
+    fn copy(&mut self, frame: &Frame, mtu: u32, report: &mut TxReport) {
+        if frame.len() > self.ring.room() || !fits(frame, mtu) {
+            report.too_big += 1;
+        } else if self.ring.copy(frame.data()) {
+            report.sent += 1;
+            report.bytes += frame.len() as u64;
+        } else {
+            report.full += 1;
+        }
+    }
+
+    /// Tries to have `wanted` frames free: takes back what was sent, and sends what waits.
+    #[cold]
+    fn make_room(&mut self, wanted: usize) {
+        let mut back = self.ring.reap();
+        if self.ring.free() < wanted {
+            self.kick();
+            back += self.ring.reap();
+        }
+        if back > 0 || self.ring.free() > 0 {
+            self.full_since_ns = None;
+            return;
+        }
+        let now = monotonic_ns();
+        let since = *self.full_since_ns.get_or_insert(now);
+        if now.saturating_sub(since) > STUCK_NS && !self.shared.stuck.swap(true, Ordering::Relaxed)
+        {
+            self.link.changed();
+        }
+    }
+
+    fn kick(&mut self) {
+        let kick = self.ring.kick();
+        self.unkicked = kick.unfinished;
+        if kick.dropped > 0 {
+            self.shared
+                .tx_device_drops
+                .fetch_add(kick.dropped, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.unkicked {
+            self.kick();
+        }
+    }
+}
+
+/// The sending queue: rings of its own, or shared ones under a lock.
+#[derive(Debug)]
+pub(super) enum Tx {
+    /// The only sender. `Some` until dropped.
+    Own(Slot<Box<TxSide>>, Option<Box<TxSide>>),
+    /// One of several senders.
+    Shared(Slot<Box<TxSide>>),
+}
+
+impl Tx {
+    /// A sender that shares the rings of `slot`, or has them to itself; `None` when somebody else has.
+    pub(super) fn open(slot: &Slot<Box<TxSide>>, alone: bool) -> Option<Self> {
+        let mut guard = lock(slot);
+        if alone {
+            guard
+                .take()
+                .map(|side| Self::Own(Arc::clone(slot), Some(side)))
+        } else {
+            guard.is_some().then(|| Self::Shared(Arc::clone(slot)))
+        }
+    }
+
+    fn with<T>(&mut self, f: impl FnOnce(&mut TxSide) -> T) -> Option<T> {
+        match self {
+            Self::Own(_, side) => side.as_deref_mut().map(f),
+            Self::Shared(slot) => lock(slot).as_deref_mut().map(f),
+        }
+    }
+}
+
+impl TxQueue for Tx {
+    fn send(&mut self, batch: &mut Batch) -> TxReport {
+        let report = self.send_copies(batch.as_slice());
+        batch.release_all();
+        report
+    }
+
+    /// Straight into the UMEM: several outputs of a packet cost one copy each and no frame in between.
+    fn send_copies(&mut self, frames: &[Frame]) -> TxReport {
+        let n = frames.len() as u32;
+        let lost = TxReport {
+            error: n,
+            ..TxReport::default()
+        };
+        self.with(|side| side.send(frames)).unwrap_or(lost)
+    }
+
+    fn flush(&mut self) {
+        self.with(TxSide::flush);
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Self::Own(slot, side) = self {
+            *lock(slot) = side.take();
+        }
+    }
+}
