@@ -227,8 +227,26 @@ pub struct TunnelPush {
     pub tnl_port: OdpPort,
     /// The port to send out of.
     pub out_port: OdpPort,
-    /// Header type (`OVS_VPORT_TYPE_*`).
+    /// Header type, a [`VportType`].
     pub tnl_type: u32,
     /// The bytes to put in front.
     pub header: SmallVec<[u8; 128]>,
+}
+
+/// Kinds of tunnel headers (`OVS_VPORT_TYPE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VportType(pub u32);
+
+#[expect(missing_docs, reason = "the names say it")]
+impl VportType {
+    pub const GRE: Self = Self(3);
+    pub const VXLAN: Self = Self(4);
+    pub const GENEVE: Self = Self(5);
+    pub const LISP: Self = Self(105);
+    pub const STT: Self = Self(106);
+    pub const ERSPAN: Self = Self(107);
+    pub const IP6ERSPAN: Self = Self(108);
+    pub const IP6GRE: Self = Self(109);
+    pub const GTPU: Self = Self(110);
+    pub const BAREUDP: Self = Self(111);
 }

@@ -5,11 +5,15 @@
 
 pub mod action;
 pub mod drops;
+pub mod text;
 pub mod ufid;
 pub mod userspace;
 
-pub use action::{Action, Actions, CtAction, HashAlg, NatAction, NatRange, SetKey, TunnelPush};
+pub use action::{
+    Action, Actions, CtAction, HashAlg, NatAction, NatRange, NshPush, SetKey, TunnelPush, VportType,
+};
 pub use drops::DropReason;
 pub use flow::OdpPort;
+pub use text::{ActionsError, NoOdpNames, OdpNames, format_actions, parse_actions};
 pub use ufid::{FlowStats, Ufid};
 pub use userspace::{SlowReason, Userspace, UserspaceCookie};

@@ -56,6 +56,8 @@ pub enum UserspaceCookie {
         controller_id: u16,
         max_len: u16,
     },
+    /// Bytes that nobody here put there (a flow installed by hand); dropped when they come back.
+    Userdata(Vec<u8>),
 }
 
 /// Why a flow must be handled in userspace, packet by packet. A set of bits.

@@ -84,7 +84,8 @@ pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) {
                 UserspaceCookie::SFlow { .. }
                 | UserspaceCookie::FlowSample { .. }
                 | UserspaceCookie::Ipfix { .. }
-                | UserspaceCookie::Controller { .. } => {
+                | UserspaceCookie::Controller { .. }
+                | UserspaceCookie::Userdata(_) => {
                     core.translator.deliver(upcall, &userspace);
                 }
             },
