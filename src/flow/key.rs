@@ -159,14 +159,14 @@ pub struct TunnelKey {
 }
 
 impl TunnelKey {
+    /// OAM frame. (The values are those of OpenFlow's `tun_flags`.)
+    pub const F_OAM: u16 = 1;
     /// Outer "don't fragment".
-    pub const F_DF: u16 = 1;
+    pub const F_DF: u16 = 2;
     /// Outer checksum.
-    pub const F_CSUM: u16 = 2;
+    pub const F_CSUM: u16 = 4;
     /// The tunnel header has a key.
-    pub const F_KEY: u16 = 4;
-    /// OAM frame.
-    pub const F_OAM: u16 = 8;
+    pub const F_KEY: u16 = 8;
     /// Options are in raw (datapath) form, not mapped through the TLV table.
     pub const F_UDPIF: u16 = 1 << 4;
     /// Flags that OpenFlow can match (`tun_flags`).

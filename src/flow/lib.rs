@@ -8,6 +8,7 @@
 //!
 //! This room knows no priorities, tables or actions.
 
+pub mod dpkey;
 pub mod extract;
 pub mod field;
 pub mod key;
@@ -18,7 +19,10 @@ pub mod port;
 pub mod text;
 pub mod tun_table;
 
-pub use extract::{CtMeta, CtTuple, Depth, Layers, LineSet, Metadata, extract, extract_lines};
+pub use dpkey::{Attr, NoOdpNames, OdpKey, OdpNames, OdpTextError};
+pub use extract::{
+    CtMeta, CtTuple, Depth, Layers, LineSet, Metadata, extract, extract_lines, set_vlan_limit,
+};
 pub use field::{FieldId, FieldInfo, FieldValue, OxmHeader, OxmId, Prereqs, Protocols, Subfield};
 pub use key::{FLOW_LINES, Flow, Mask, NshKey, TunnelKey, Vlan};
 pub use matches::{Match, MatchError};

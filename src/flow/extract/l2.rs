@@ -2,6 +2,7 @@
 
 use super::{Depth, Layers, Sink};
 use crate::key::{Flow, Vlan};
+use base::sync::{AtomicU8, Ordering};
 use wire::ethernet::{ETH_TYPE_MIN, LlcSnapHeader, is_mpls_type, is_vlan_type};
 use wire::mpls::LSE_BOS;
 use wire::{EthAddr, Header, U16, U32};
@@ -44,10 +45,30 @@ pub(super) fn bare(packet_type: u32, sink: &mut Sink<'_>) -> L2 {
     L2 { dl_type, ofs: 0 }
 }
 
+static VLAN_LIMIT: AtomicU8 = AtomicU8::new(Flow::VLANS_MAX as u8);
+
+/// How many VLAN tags of a packet are parsed; tags behind them are payload. Flows hold at most two.
+#[must_use]
+pub fn vlan_limit() -> usize {
+    // Relaxed: a setting, ordered with nothing.
+    VLAN_LIMIT.load(Ordering::Relaxed).into()
+}
+
+/// Sets how many VLAN tags are parsed, for the whole process (`other_config:vlan-limit`; 0 stands for as
+/// many as flows hold). The first value is 2; Open vSwitch's daemon sets 1 unless told otherwise.
+pub fn set_vlan_limit(limit: usize) {
+    let limit = if limit == 0 {
+        Flow::VLANS_MAX
+    } else {
+        limit.min(Flow::VLANS_MAX)
+    };
+    VLAN_LIMIT.store(limit as u8, Ordering::Relaxed);
+}
+
 /// A tag counts only when its own EtherType field is there too; otherwise the tag's type is `dl_type`.
 #[inline]
 fn vlans(data: &[u8], mut l2: L2, flow: &mut Flow) -> L2 {
-    for vlan in &mut flow.vlans {
+    for vlan in flow.vlans.iter_mut().take(vlan_limit()) {
         if !is_vlan_type(l2.dl_type) {
             break;
         }

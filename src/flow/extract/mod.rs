@@ -10,7 +10,7 @@
 //! be dirty: lines that are not in the returned [`LineSet`] keep their old bytes and stand for zeroes
 //! ([`LineSet::zero_missing`] makes them so for the lines a mask is going to look at).
 //!
-//! Pure functions of their arguments; any thread; never panic. The twin that is slow and obviously right
+//! Functions of their arguments and of one setting ([`set_vlan_limit`]); any thread; never panic. The twin that is slow and obviously right
 //! is `tests/reference.rs` of this room.
 
 mod l2;
@@ -18,6 +18,7 @@ mod l3;
 mod l4;
 mod metadata;
 
+pub use l2::{set_vlan_limit, vlan_limit};
 pub use metadata::{CtMeta, CtTuple, Metadata};
 
 use crate::key::{FLOW_LINES, Flow, Mask};

@@ -1,13 +1,15 @@
 //! Extraction against its slow twin, against etherparse, and at every cut.
 
+mod dice;
 mod reference;
 
+use dice::Dice;
 use flow::{
     CtMeta, CtTuple, Depth, FLOW_LINES, Flow, Layers, LineSet, Mask, Metadata, TunnelKey, extract,
     extract_lines,
 };
 use proptest::prelude::*;
-use reference::{Dice, Offsets};
+use reference::Offsets;
 use wire::{Ipv4, Ipv6, U16, U64};
 use zerocopy::FromZeros;
 

@@ -125,7 +125,7 @@ pub(crate) fn tcp_flag_name(bit: u32) -> Option<&'static str> {
 
 /// Tunnel flags by name.
 pub(crate) fn tun_flag_name(bit: u32) -> Option<&'static str> {
-    const NAMES: [&str; 4] = ["df", "csum", "key", "oam"];
+    const NAMES: [&str; 4] = ["oam", "df", "csum", "key"];
     NAMES.get(bit.trailing_zeros() as usize).copied()
 }
 
