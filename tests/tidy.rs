@@ -34,6 +34,8 @@ const UNSAFE: &[&str] = &[
     "src/netdev/afxdp/rings.rs",
     "src/netdev/linux/ioctl.rs",
     "src/netdev/linux/socket.rs",
+    "src/datapath/cycles.rs",
+    "src/datapath/prefetch.rs",
     "src/packet/frame.rs",
     "src/packet/heap.rs",
     "src/packet/pool.rs",

@@ -1,0 +1,123 @@
+//! Actions: compiled once at installation, run on batches.
+//!
+//! * [`Program`]: the compiled form. A single output or drop is also known as a [`Fast`], which the packet
+//!   loop runs without looking at the program.
+//! * [`compile`]: from `odp` actions; says what cannot be done.
+//! * [`exec`](mod@exec): runs a program. Every packet ends in exactly one counted place.
+//! * [`set`], [`push`], [`nsh`]: changing headers. A header that is not there costs the packet its life
+//!   (`bad_action`), never the thread.
+//!
+//! Seams for what comes later: conntrack, meters and tunnel encapsulation are steps of their own; until
+//! they exist `compile` refuses them, and the datapath's features say so.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod compile;
+mod csum;
+pub(crate) mod exec;
+mod hash;
+mod nsh;
+mod push;
+mod set;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use compile::compile;
+pub(crate) use exec::{Exec, Origin};
+
+use odp::action::NshPush;
+use odp::{DropReason, HashAlg, Userspace};
+use set::SetStep;
+use wire::EthAddr;
+
+/// Actions inside actions (clone, sample, check_pkt_len) go at most this deep.
+pub(crate) const NESTING_MAX: usize = 16;
+
+/// What a flow does to its packets, ready to run. The last step takes the packets; the others leave them.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Program {
+    steps: Box<[Step]>,
+    /// True when some step needs to know where the headers are.
+    pub(crate) needs_layers: bool,
+}
+
+/// The programs that the packet loop runs itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fast {
+    /// None of the others.
+    Program,
+    /// Out of one port.
+    Output(u32),
+    /// Counted and released.
+    Drop(DropReason),
+}
+
+/// Bytes that an output is cut to when nothing is to be cut.
+const UNCUT: u32 = u32::MAX;
+
+/// One step.
+#[derive(Debug, PartialEq)]
+enum Step {
+    Output {
+        port: u32,
+        max_len: u32,
+    },
+    Userspace {
+        what: Box<Userspace>,
+        max_len: u32,
+    },
+    Set(SetStep),
+    PushVlan {
+        tpid: u16,
+        tci: u16,
+    },
+    PopVlan,
+    PushMpls {
+        ethertype: u16,
+        lse: u32,
+        l3: bool,
+    },
+    PopMpls {
+        ethertype: u16,
+    },
+    PushEth {
+        src: EthAddr,
+        dst: EthAddr,
+    },
+    PopEth,
+    PushNsh(Box<NshPush>),
+    PopNsh,
+    Clone(Program),
+    Sample {
+        probability: u32,
+        inner: Program,
+    },
+    CheckPktLen {
+        len: u16,
+        greater: Program,
+        less_equal: Program,
+    },
+    Recirc(u32),
+    Hash {
+        alg: HashAlg,
+        basis: u32,
+    },
+    CtClear,
+    Drop(DropReason),
+}
+
+impl Program {
+    /// What runs without looking at the program.
+    pub(crate) fn fast(&self) -> Fast {
+        match &*self.steps {
+            [
+                Step::Output {
+                    port,
+                    max_len: UNCUT,
+                },
+            ] => Fast::Output(*port),
+            [Step::Drop(reason)] => Fast::Drop(*reason),
+            _ => Fast::Program,
+        }
+    }
+}

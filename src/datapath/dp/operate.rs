@@ -1,0 +1,323 @@
+//! Flow operations: prepared here, carried out by the packet threads they are for.
+//!
+//! A batch is split by thread, keeping its order for each; all threads work at the same time, and the
+//! answers are put together when all have come. An operation for every thread counts as the peer counts
+//! it: what was installed everywhere must have succeeded everywhere; what was found anywhere was found.
+
+use super::Datapath;
+use crate::actions::compile;
+use crate::pmd::{Answer, Job, PmdHandle};
+use crate::table::{Deed, DpFlow};
+use base::sync::Arc;
+use dpif::{DpifError, Execute, FlowInfo, FlowPut, Op, PmdId};
+use flow::{Flow, Mask};
+use odp::{Actions, FlowStats, Ufid};
+use wire::U32;
+
+/// Where an operation goes.
+enum Route {
+    /// To no thread: it is answered already.
+    Nowhere,
+    One(usize),
+    All,
+}
+
+/// Jobs for each thread, with the operation each came from.
+struct Plan {
+    jobs: Vec<Vec<Job>>,
+    origin: Vec<Vec<usize>>,
+}
+
+impl Plan {
+    fn add(&mut self, pmd: usize, op: usize, job: Job) {
+        self.jobs[pmd].push(job);
+        self.origin[pmd].push(op);
+    }
+}
+
+fn deed(actions: &Arc<Actions>) -> Result<Deed, DpifError> {
+    Ok(Deed {
+        actions: Arc::clone(actions),
+        program: Arc::new(compile(actions)?),
+    })
+}
+
+fn route(pmds: &[Arc<PmdHandle>], pmd: Option<PmdId>) -> Result<Route, DpifError> {
+    match pmd {
+        None => Ok(Route::All),
+        Some(id) => pmds
+            .iter()
+            .position(|p| p.shared.id == id)
+            .map(Route::One)
+            .ok_or(DpifError::Invalid),
+    }
+}
+
+static PUTS: base::log::RateLimit = base::log::RateLimit::new(1, 5);
+
+impl Datapath {
+    /// Performs operations. See `Dpif::operate`.
+    pub(crate) fn operate(&self, ops: &mut [Op]) {
+        let pmds = self.pmds();
+        let mut plan = Plan {
+            jobs: pmds.iter().map(|_| Vec::new()).collect(),
+            origin: pmds.iter().map(|_| Vec::new()).collect(),
+        };
+        for (i, op) in ops.iter_mut().enumerate() {
+            if let Err(e) = self.plan(&pmds, i, op, &mut plan) {
+                fail(op, e);
+            }
+        }
+        let replies: Vec<_> = std::iter::zip(pmds.iter(), plan.jobs)
+            .map(|(pmd, jobs)| (!jobs.is_empty()).then(|| pmd.send_jobs(jobs)))
+            .collect();
+        let mut first = vec![true; ops.len()];
+        for ((reply, origin), pmd) in replies.into_iter().zip(plan.origin).zip(pmds.iter()) {
+            let Some(reply) = reply else { continue };
+            let answers = reply.wait().map(|a| {
+                // Flows that were replaced, and spent jobs, are freed here and not on the packet thread.
+                drop((a.old, a.jobs));
+                a.answers
+            });
+            let mut answers = answers.unwrap_or_default().into_iter();
+            for op in origin {
+                let first = std::mem::replace(&mut first[op], false);
+                match answers.next() {
+                    Some(answer) => merge(&mut ops[op], answer, first, pmd.shared.id),
+                    None => fail(&mut ops[op], DpifError::NoDevice),
+                }
+            }
+        }
+    }
+
+    /// Prepares one operation for the threads it goes to.
+    fn plan(
+        &self,
+        pmds: &[Arc<PmdHandle>],
+        i: usize,
+        op: &mut Op,
+        plan: &mut Plan,
+    ) -> Result<(), DpifError> {
+        let targets = |route| match route {
+            Route::Nowhere => 0..0,
+            Route::One(p) => p..p + 1,
+            Route::All => 0..pmds.len(),
+        };
+        match op {
+            Op::FlowPut(put) => {
+                let make = self.prepare_put(put)?;
+                for p in targets(route(pmds, put.pmd)?) {
+                    let job = Job::Put {
+                        flags: put.flags,
+                        flow: make(),
+                        key: Arc::clone(&put.key),
+                    };
+                    plan.add(p, i, job);
+                }
+            }
+            Op::FlowDel(del) => {
+                for p in targets(route(pmds, del.pmd)?) {
+                    plan.add(p, i, Job::Del(del.ufid));
+                }
+            }
+            Op::FlowGet(get) => {
+                for p in targets(route(pmds, get.pmd)?) {
+                    plan.add(p, i, Job::Get(get.ufid));
+                }
+            }
+            Op::Execute(x) => {
+                let deed = deed(&x.actions)?;
+                x.result = Ok(());
+                for p in targets(execute_route(pmds, x)) {
+                    let job = Job::Execute {
+                        frame: x.frame.take(),
+                        key: Arc::clone(&x.key),
+                        deed: deed.clone(),
+                    };
+                    plan.add(p, i, job);
+                }
+            }
+            Op::Resume(r) => {
+                let deed = deed(&r.actions)?;
+                let route = route(pmds, Some(r.token.pmd)).map_err(|_| DpifError::NoEntry)?;
+                for p in targets(route) {
+                    let job = Job::Resume {
+                        id: r.token.id,
+                        deed: deed.clone(),
+                    };
+                    plan.add(p, i, job);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a put; gives what makes its flow, once for each thread.
+    fn prepare_put(&self, put: &FlowPut) -> Result<impl Fn() -> Arc<DpFlow> + use<>, DpifError> {
+        if put.mask.0.in_port.get() != u32::MAX {
+            let how = match (put.flags.create, put.flags.modify) {
+                (true, _) => "[create]",
+                (false, true) => "[modify]",
+                (false, false) => "[zero]",
+            };
+            base::log_rl!(
+                PUTS,
+                ERROR,
+                "dpif_netdev",
+                "failed to put{how} flow: in_port is not an exact match"
+            );
+            return Err(DpifError::Invalid);
+        }
+        let deed = deed(&put.actions)?;
+        let mask = self.masks.intern(&with_recirc_id(&put.mask));
+        let ufid = put
+            .ufid
+            .unwrap_or_else(|| Ufid::of(&put.key.masked(&put.mask)));
+        let key = Arc::clone(&put.key);
+        Ok(move || Arc::new(DpFlow::new(ufid, &key, Arc::clone(&mask), deed.clone())))
+    }
+
+    /// Removes all flows.
+    pub(crate) fn flow_flush(&self) {
+        for pmd in self.pmds().iter() {
+            drop(pmd.call(crate::pmd::Pmd::flush));
+        }
+    }
+
+    /// Drops what waits for handlers, and the packets parked for it.
+    pub(crate) fn recv_purge(&self) {
+        let gone = self.common.upcalls.purge();
+        self.drop_upcalls(gone);
+    }
+
+    /// Drops upcalls that nobody will answer, with their parked packets.
+    pub(crate) fn drop_upcalls(&self, upcalls: Vec<dpif::Upcall>) {
+        for pmd in self.pmds().iter() {
+            let tokens = upcalls.iter().filter_map(|u| u.park);
+            let ids: Vec<u64> = tokens
+                .filter(|t| t.pmd == pmd.shared.id)
+                .map(|t| t.id)
+                .collect();
+            if !ids.is_empty() {
+                pmd.call(move |p| {
+                    for id in ids {
+                        p.drop_pending(id, odp::DropReason::Purged);
+                    }
+                    p.publish();
+                });
+            }
+        }
+    }
+}
+
+/// A flow of one pass is no flow of another, whatever its mask says.
+fn with_recirc_id(mask: &Arc<Mask>) -> Arc<Mask> {
+    if mask.0.recirc_id.get() == u32::MAX {
+        return Arc::clone(mask);
+    }
+    let mut wider = **mask;
+    wider.0.recirc_id = U32::new(u32::MAX);
+    Arc::new(wider)
+}
+
+fn execute_route(pmds: &[Arc<PmdHandle>], x: &Execute) -> Route {
+    if x.probe || x.frame.is_none() {
+        return Route::Nowhere;
+    }
+    let main = pmds.iter().position(|p| p.shared.id == PmdId::NON_PMD);
+    main.map_or(Route::Nowhere, Route::One)
+}
+
+fn fail(op: &mut Op, e: DpifError) {
+    match op {
+        Op::FlowPut(put) => put.result = Err(e),
+        Op::FlowDel(del) => del.result = Err(e),
+        Op::FlowGet(get) => get.result = Err(e),
+        Op::Execute(x) => x.result = Err(e),
+        Op::Resume(r) => r.result = Err(e),
+    }
+}
+
+fn sum(a: &mut FlowStats, b: &FlowStats) {
+    a.n_packets += b.n_packets;
+    a.n_bytes += b.n_bytes;
+    a.used = a.used.max(b.used);
+    a.tcp_flags |= b.tcp_flags;
+}
+
+/// Adds one thread's answer to the others'. With `all`, one failure is a failure; without, one success is
+/// a success.
+fn merge_stats(
+    into: &mut Result<FlowStats, DpifError>,
+    new: Result<FlowStats, DpifError>,
+    first: bool,
+    all: bool,
+) {
+    if first {
+        *into = new;
+        return;
+    }
+    match (&mut *into, new) {
+        (Ok(a), Ok(b)) => sum(a, &b),
+        (Ok(_), Err(e)) if all => *into = Err(e),
+        (Err(_), Ok(b)) if !all => *into = Ok(b),
+        (Ok(_) | Err(_), Err(_)) | (Err(_), Ok(_)) => {}
+    }
+}
+
+fn merge(op: &mut Op, answer: Answer, first: bool, pmd: PmdId) {
+    match (op, answer) {
+        (Op::FlowPut(put), Answer::Stats(s)) => {
+            merge_stats(&mut put.result, s, first, put.flags.create);
+        }
+        (Op::FlowDel(del), Answer::Stats(s)) => merge_stats(&mut del.result, s, first, false),
+        (Op::Resume(r), Answer::Stats(s)) => merge_stats(&mut r.result, s, first, false),
+        (Op::FlowGet(get), Answer::Flow(flow)) => {
+            let new = flow.map(|f| describe(&f, pmd, false));
+            match (&mut get.result, new) {
+                (Ok(have), Ok(more)) if !first => sum(&mut have.stats, &more.stats),
+                (Ok(_), Err(_)) if !first => {}
+                (slot, new) => *slot = new,
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A flow as control threads see it.
+pub(super) fn describe(flow: &DpFlow, pmd: PmdId, terse: bool) -> FlowInfo {
+    let nothing = nothing();
+    let (key, mask, actions) = if terse {
+        nothing
+    } else {
+        (
+            Arc::new(flow.key()),
+            Arc::clone(&flow.mask.mask),
+            Arc::clone(&flow.actions),
+        )
+    };
+    FlowInfo {
+        ufid: flow.ufid,
+        key,
+        mask,
+        actions,
+        stats: flow.stats.read(),
+        pmd,
+        dp_extra: None,
+    }
+}
+
+/// What a terse dump has for key, mask and actions.
+fn nothing() -> (Arc<Flow>, Arc<Mask>, Arc<Actions>) {
+    static NOTHING: base::sync::OnceLock<(Arc<Flow>, Arc<Mask>, Arc<Actions>)> =
+        base::sync::OnceLock::new();
+    NOTHING
+        .get_or_init(|| {
+            (
+                Arc::new(Flow::zero()),
+                Arc::new(Mask::empty()),
+                Arc::new(Actions::new()),
+            )
+        })
+        .clone()
+}

@@ -1,0 +1,328 @@
+//! The set of packet threads, and which of them polls which queue.
+//!
+//! Changing the set or the assignment touches only what differs: a queue is moved by taking it from one
+//! thread (between two batches) and giving it to another; the others keep forwarding.
+
+use super::assign::{Algorithm, Decision, Rxq, Thread, assign};
+use super::{Admin, Datapath, Environment, Port, Threading, add_stats};
+use crate::ingress::Ingress;
+use crate::limits::INTERVALS;
+use crate::pmd::{Common, Pmd, PmdHandle, RxSlot, Who};
+use crate::upcall::Budget;
+use base::cpu::CoreId;
+use base::sync::{Arc, Ordering, lock};
+use dpif::PmdId;
+use netdev::TxQueue;
+use odp::{DropReason, OdpPort};
+use std::collections::BTreeSet;
+
+/// The thread of ports that are not polled.
+pub(super) fn start_main(env: &Environment, common: &Common) -> std::io::Result<PmdHandle> {
+    let who = Who {
+        id: PmdId::NON_PMD,
+        core: None,
+        numa: 0,
+    };
+    start(env, common, who)
+}
+
+fn start(env: &Environment, common: &Common, who: Who) -> std::io::Result<PmdHandle> {
+    let pmd = Pmd::new(who, common)?;
+    match env.threading {
+        Threading::Manual => Ok(PmdHandle::manual(pmd)),
+        Threading::Real => PmdHandle::start(pmd, env.topology.real),
+    }
+}
+
+impl Datapath {
+    /// The packet thread of an id.
+    pub(crate) fn pmd(&self, id: PmdId) -> Option<Arc<PmdHandle>> {
+        self.pmds().iter().find(|p| p.shared.id == id).cloned()
+    }
+
+    /// Cores that packet threads should run on.
+    fn wanted_cores(&self, admin: &Admin) -> Vec<(CoreId, u32)> {
+        let all = &self.env.topology.cores;
+        if !admin.ports.values().any(|p| p.device.is_pmd()) {
+            return Vec::new();
+        }
+        match &admin.settings.cores {
+            Some(mask) => (all.iter().copied())
+                .filter(|(c, _)| mask.contains(c))
+                .collect(),
+            None => {
+                let mut seen = BTreeSet::new();
+                let one_per_node = all.iter().copied().filter(|&(_, n)| seen.insert(n));
+                one_per_node.collect()
+            }
+        }
+    }
+
+    /// Makes the set of packet threads what it should be; true when it changed.
+    pub(super) fn adjust_threads(&self, admin: &mut Admin) -> bool {
+        let wanted = self.wanted_cores(admin);
+        let now = self.pmds();
+        let keeps = |p: &PmdHandle| {
+            let core = p.shared.core;
+            core.is_none_or(|c| wanted.contains(&(c, p.shared.numa)))
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) = now.iter().cloned().partition(|p| keeps(p));
+        let missing: Vec<_> = (wanted.iter().copied())
+            .filter(|(c, _)| !kept.iter().any(|p| p.shared.core == Some(*c)))
+            .collect();
+        if gone.is_empty() && missing.is_empty() {
+            return false;
+        }
+        for pmd in &gone {
+            self.take_queues(pmd, admin);
+        }
+        let mut pmds = kept;
+        for (core, numa) in missing {
+            if let Some(pmd) = self.start_pmd(core, numa, &pmds, admin) {
+                pmds.push(pmd);
+            }
+        }
+        pmds[1..].sort_by_key(|p| p.shared.id);
+        self.pmds.store(Arc::new(pmds));
+        for pmd in gone {
+            self.retire(&pmd);
+        }
+        let nodes: BTreeSet<u32> = wanted.iter().map(|w| w.1).collect();
+        for node in nodes {
+            let n = wanted.iter().filter(|w| w.1 == node).count();
+            tracing::info!(target: "dpif_netdev", "There are {n} pmd threads on numa node {node}");
+        }
+        true
+    }
+
+    fn start_pmd(
+        &self,
+        core: CoreId,
+        numa: u32,
+        others: &[Arc<PmdHandle>],
+        admin: &mut Admin,
+    ) -> Option<Arc<PmdHandle>> {
+        let who = Who {
+            id: PmdId(core.0),
+            core: Some(core),
+            numa,
+        };
+        let mut pmd = match start(&self.env, &self.common, who) {
+            Ok(pmd) => pmd,
+            Err(e) => {
+                tracing::error!(target: "dpif_netdev", "no packet thread for core {}: {e}", core.0);
+                return None;
+            }
+        };
+        pmd.txq = (0..)
+            .find(|q| others.iter().all(|p| p.txq != *q))
+            .unwrap_or(0);
+        let pmd = Arc::new(pmd);
+        for port in admin.ports.values() {
+            self.give_port(&pmd, port);
+        }
+        tracing::info!(target: "dpif_netdev",
+            "PMD thread on numa_id: {numa}, core id: {:2} created.", core.0);
+        Some(pmd)
+    }
+
+    /// Ends a packet thread whose queues were taken away; its counters and account stay.
+    fn retire(&self, pmd: &PmdHandle) {
+        let dropped = pmd.call(|p| {
+            for id in p.pending.ids(None) {
+                p.drop_pending(id, DropReason::Purged);
+            }
+            p.flush()
+        });
+        pmd.stop();
+        drop(dropped);
+        add_stats(&mut lock(&self.retired), pmd);
+        if let Some(core) = pmd.shared.core {
+            tracing::info!(target: "dpif_netdev",
+                "PMD thread on numa_id: {}, core id: {:2} destroyed.", pmd.shared.numa, core.0);
+        }
+    }
+
+    /// Takes all rx queues from a thread; they are polled by nobody until the next assignment.
+    fn take_queues(&self, pmd: &PmdHandle, admin: &mut Admin) {
+        let slots = pmd
+            .call(|p| std::mem::take(&mut p.rxqs))
+            .unwrap_or_default();
+        for slot in slots {
+            if let Some(port) = admin.ports.get_mut(&slot.port.0) {
+                port.put_back(slot);
+            }
+        }
+    }
+
+    /// Gives a thread a sender and an account for a port.
+    pub(super) fn give_port(&self, pmd: &PmdHandle, port: &Port) {
+        let tx = port.open_tx(pmd.txq);
+        let ingress = Ingress {
+            ledger: self.common.ledger.open(port.number),
+            quota: Arc::clone(&port.quota),
+            budget: Budget::new(self.common.clock.now(), self.common.upcalls.budget()),
+        };
+        let number = port.number.0;
+        let old = pmd.call(move |p| {
+            p.exec.ingress.add(number, ingress);
+            p.exec.outs.add(number, tx)
+        });
+        drop(old);
+    }
+
+    /// Takes a port from a thread: its queues (which are closed by the caller's dropping them), and the
+    /// packets parked for it.
+    pub(super) fn take_port(pmd: &PmdHandle, port: OdpPort) -> Vec<RxSlot> {
+        let taken = pmd.call(move |p| {
+            let slots = p.take_rxqs(port, None);
+            for id in p.pending.ids(Some(port)) {
+                p.drop_pending(id, DropReason::PortRemoved);
+            }
+            p.exec.ingress.remove(port.0);
+            p.publish();
+            (slots, p.exec.outs.remove(port.0))
+        });
+        taken.map_or_else(Vec::new, |(slots, tx): (_, Option<Box<dyn TxQueue>>)| {
+            drop(tx);
+            slots
+        })
+    }
+
+    /// Assigns all queues anew and moves those whose thread changed.
+    pub(super) fn assign_queues(&self, admin: &mut Admin) {
+        let pmds = self.pmds();
+        let threads: Vec<Thread> = (pmds.iter())
+            .filter_map(|p| {
+                let numa = p.shared.numa;
+                p.shared.core.map(|core| Thread { core, numa })
+            })
+            .collect();
+        let rxqs: Vec<Rxq> = (admin.ports.values())
+            .filter(|p| p.device.is_pmd())
+            .flat_map(Port::describe_queues)
+            .collect();
+        let s = &admin.settings;
+        let decisions = assign(&threads, &rxqs, s.algorithm, s.isolate);
+        log_decisions(&decisions, &rxqs, &threads, admin);
+        let isolated: BTreeSet<usize> = (decisions.iter())
+            .filter_map(|d| match d {
+                Decision::Pinned { thread, .. } if s.isolate => Some(*thread),
+                _ => None,
+            })
+            .collect();
+        for (i, pmd) in pmds.iter().filter(|p| p.shared.core.is_some()).enumerate() {
+            let on = isolated.contains(&i);
+            pmd.isolated.store(on, Ordering::Relaxed);
+        }
+        for d in decisions {
+            let (rxq, to) = match d {
+                Decision::Pinned { rxq, thread } | Decision::Assigned { rxq, thread } => {
+                    (rxq, Some(PmdId(threads[thread].core.0)))
+                }
+                Decision::Unpolled { rxq } => (rxq, None),
+                Decision::CannotPin { .. } => continue,
+            };
+            let r = &rxqs[rxq];
+            self.move_queue(admin, OdpPort(r.port), r.queue, to);
+        }
+        let unpolled: Vec<(OdpPort, u32)> = (admin.ports.values())
+            .filter(|p| !p.device.is_pmd())
+            .flat_map(|p| (0..p.n_queues()).map(|q| (p.number, q)))
+            .collect();
+        for (port, queue) in unpolled {
+            self.move_queue(admin, port, queue, Some(PmdId::NON_PMD));
+        }
+    }
+
+    /// Sees to it that thread `to` polls a queue, and no other does.
+    fn move_queue(&self, admin: &mut Admin, number: OdpPort, queue: u32, to: Option<PmdId>) {
+        let Some(port) = admin.ports.get_mut(&number.0) else {
+            return;
+        };
+        let from = port.polled_by(queue);
+        if from == to && from.is_some() {
+            return;
+        }
+        if let Some(pmd) = from.and_then(|id| self.pmd(id)) {
+            let slots = pmd.call(move |p| p.take_rxqs(number, Some(queue)));
+            for slot in slots.unwrap_or_default() {
+                port.put_back(slot);
+            }
+        }
+        let Some(pmd) = to.and_then(|id| self.pmd(id)) else {
+            return;
+        };
+        if let Some(slot) = port.take_out(queue, pmd.shared.id) {
+            let added = pmd.call(move |p| p.rxqs.push(slot));
+            debug_assert!(added.is_some());
+        }
+    }
+}
+
+impl Pmd {
+    /// Takes a port's queues (or one of them) out of the polling loop.
+    pub(super) fn take_rxqs(&mut self, port: OdpPort, queue: Option<u32>) -> Vec<RxSlot> {
+        let (taken, kept) = std::mem::take(&mut self.rxqs)
+            .into_iter()
+            .partition(|s| s.port == port && queue.is_none_or(|q| q == s.queue));
+        self.rxqs = kept;
+        taken
+    }
+}
+
+fn log_decisions(decisions: &[Decision], rxqs: &[Rxq], threads: &[Thread], admin: &Admin) {
+    let algorithm = admin.settings.algorithm;
+    let name = |r: &Rxq| {
+        let port = admin.ports.get(&r.port);
+        port.map_or("", |p| p.device.name())
+    };
+    let cycles = |r: &Rxq| match algorithm {
+        Algorithm::RoundRobin => String::new(),
+        _ => format!(" (measured processing cycles {})", r.cycles),
+    };
+    let mut announced = false;
+    for d in decisions {
+        if !announced && !matches!(d, Decision::Pinned { .. } | Decision::CannotPin { .. }) {
+            announced = true;
+            tracing::info!(target: "dpif_netdev",
+                "Performing pmd to rx queue assignment using {} algorithm.", algorithm.name());
+        }
+        match *d {
+            Decision::Pinned { rxq, thread } => {
+                let (r, t) = (&rxqs[rxq], &threads[thread]);
+                tracing::info!(target: "dpif_netdev",
+                    "Core {:2} on numa node {} is pinned with port '{}' rx queue {}{}",
+                    t.core.0, t.numa, name(r), r.queue, cycles(r));
+            }
+            Decision::CannotPin { rxq, core } => {
+                let r = &rxqs[rxq];
+                tracing::warn!(target: "dpif_netdev",
+                    "Core {:2} cannot be pinned with port '{}' rx queue {}. Use pmd-cpu-mask to enable a pmd on core {}. An alternative core will be assigned.",
+                    core.0, name(r), r.queue, core.0);
+            }
+            Decision::Assigned { rxq, thread } => {
+                let (r, t) = (&rxqs[rxq], &threads[thread]);
+                if t.numa != r.numa {
+                    tracing::info!(target: "dpif_netdev",
+                        "There's no available (non-isolated) pmd thread on numa node {}. Port '{}' rx queue {} will be assigned to a pmd on numa node {}. This may lead to reduced performance.",
+                        r.numa, name(r), r.queue, t.numa);
+                }
+                tracing::info!(target: "dpif_netdev",
+                    "Core {:2} on numa node {} assigned port '{}' rx queue {}{}.",
+                    t.core.0, t.numa, name(r), r.queue, cycles(r));
+            }
+            Decision::Unpolled { rxq } => {
+                let r = &rxqs[rxq];
+                tracing::warn!(target: "dpif_netdev",
+                    "No non-isolated pmd on any numa available for port '{}' rx queue {}{}. This rx queue will not be polled.",
+                    name(r), r.queue, cycles(r));
+            }
+        }
+    }
+}
+
+/// Cycles that a queue took over all intervals kept.
+pub(super) fn recent_cycles(load: &crate::pmd::RxqLoad) -> u64 {
+    load.history.sum(INTERVALS)
+}

@@ -1,0 +1,244 @@
+//! [`PmdHandle`]: how control threads reach a packet thread, with a thread behind it or without.
+//!
+//! Without (`Threading::Manual`), what would be a message is carried out at once on the caller, and
+//! polling happens when somebody calls [`PmdHandle::step`]: a whole switch in one thread.
+
+use super::ops::{Answers, Request};
+use super::{Job, Pmd, PmdShared};
+use crate::cycles::cycles;
+use crate::limits::{IDLE_SPINS, NAP_US, SLEEP_MS};
+use crate::mailbox::ask;
+use base::poll::PollSet;
+use base::sync::{Arc, AtomicBool, JoinHandle, Mutex, lock, spawn};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// Something to be done on a packet thread.
+type Call = Box<dyn FnOnce(&mut Pmd) + Send>;
+
+/// What a packet thread is sent.
+pub(crate) enum Message {
+    Ops(Request),
+    Call(Call),
+    Stop,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ops(_) => "Ops",
+            Self::Call(_) => "Call",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+#[derive(Debug)]
+enum Runner {
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    Manual(Mutex<Box<Pmd>>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PmdHandle {
+    pub(crate) shared: Arc<PmdShared>,
+    runner: Runner,
+    /// Which tx queue of each device it sends through.
+    pub(crate) txq: u32,
+    /// Only polls queues that are pinned to it.
+    pub(crate) isolated: AtomicBool,
+}
+
+/// The tx queue of the thread of ports that are not polled: behind those of all others.
+const MAIN_TXQ: u32 = 1024;
+
+impl PmdHandle {
+    /// A packet thread that only runs when it is told to.
+    pub(crate) fn manual(pmd: Pmd) -> Self {
+        Self::new(
+            Arc::clone(pmd.shared()),
+            Runner::Manual(Mutex::new(Box::new(pmd))),
+        )
+    }
+
+    fn new(shared: Arc<PmdShared>, runner: Runner) -> Self {
+        Self {
+            shared,
+            runner,
+            txq: MAIN_TXQ,
+            isolated: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// The kernel's, when no thread can be made.
+    pub(crate) fn start(mut pmd: Pmd, pin: bool) -> std::io::Result<Self> {
+        let shared = Arc::clone(pmd.shared());
+        let name = match shared.core {
+            Some(core) => format!("pmd-c{:02}/id:{}", core.0, shared.numa),
+            None => "dp-main".to_owned(),
+        };
+        let thread = spawn(&name, move || {
+            if let Some(core) = pmd.shared().core.filter(|_| pin)
+                && let Err(e) = base::cpu::pin_current(core)
+            {
+                tracing::warn!(target: "dpif_netdev", "cannot pin to core {}: {e}", core.0);
+            }
+            run(&mut pmd);
+        })?;
+        Ok(Self::new(shared, Runner::Thread(Mutex::new(Some(thread)))))
+    }
+
+    /// Runs something on the packet thread between two batches and waits for it. `None` when it could not
+    /// be carried out.
+    pub(crate) fn call<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Pmd) -> T + Send + 'static,
+    ) -> Option<T> {
+        match &self.runner {
+            Runner::Manual(pmd) => {
+                let mut pmd = lock(pmd);
+                pmd.tick();
+                Some(f(&mut pmd))
+            }
+            Runner::Thread(_) => {
+                let (asked, reply) = ask();
+                let call: Call = Box::new(move |pmd| asked.give(f(pmd)));
+                self.shared.mailbox.send(Message::Call(call));
+                reply.wait()
+            }
+        }
+    }
+
+    /// Sends operations without waiting for them.
+    pub(crate) fn send_jobs(&self, jobs: Vec<Job>) -> crate::mailbox::Reply<Answers> {
+        let (asked, reply) = ask();
+        let request = Request::new(jobs, asked);
+        match &self.runner {
+            Runner::Manual(pmd) => {
+                let mut pmd = lock(pmd);
+                pmd.accept(request);
+                pmd.run_all_messages();
+            }
+            Runner::Thread(_) => self.shared.mailbox.send(Message::Ops(request)),
+        }
+        reply
+    }
+
+    /// One round of polling on the caller; true when anything was done. Nothing for real threads.
+    pub(crate) fn step(&self) -> bool {
+        match &self.runner {
+            Runner::Manual(pmd) => {
+                let mut pmd = lock(pmd);
+                pmd.tick();
+                pmd.turn()
+            }
+            Runner::Thread(_) => false,
+        }
+    }
+
+    /// Receives until every queue is empty; true when there was anything.
+    pub(crate) fn drain(&self) -> bool {
+        const ROUNDS_MAX: usize = 100_000;
+        self.call(|pmd| {
+            pmd.tick();
+            let rounds = (0..ROUNDS_MAX).take_while(|_| pmd.poll_all() > 0).count();
+            pmd.tick();
+            rounds > 0
+        })
+        .unwrap_or(false)
+    }
+
+    /// Ends the thread, after it has carried out what was sent to it.
+    pub(crate) fn stop(&self) {
+        if let Runner::Thread(thread) = &self.runner
+            && let Some(thread) = lock(thread).take()
+        {
+            self.shared.mailbox.send(Message::Stop);
+            // A thread that panicked outside of any batch has said so already.
+            let _ = thread.join();
+            self.shared.mailbox.close();
+        }
+    }
+}
+
+impl Drop for PmdHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The body of a packet thread.
+fn run(pmd: &mut Pmd) {
+    let mut idle = 0;
+    let mut waits = PollSet::new();
+    let mut naps = 0;
+    while !pmd.is_stopped() {
+        if pmd.turn() {
+            (idle, naps) = (0, 0);
+            continue;
+        }
+        idle += 1;
+        if idle < pmd.patience() {
+            std::hint::spin_loop();
+            continue;
+        }
+        naps += 1;
+        pmd.sleep(&mut waits, naps);
+        pmd.tick();
+    }
+    pmd.run_all_messages();
+}
+
+impl Pmd {
+    /// Empty rounds before sleeping. Threads of ports that are not polled do not wait: their queues cost a
+    /// system call to look at.
+    fn patience(&self) -> u32 {
+        if self.shared().core.is_some() && !self.rxqs.is_empty() {
+            IDLE_SPINS
+        } else {
+            1
+        }
+    }
+
+    /// Sleeps until a packet or a message arrives, or something is due.
+    fn sleep(&mut self, waits: &mut PollSet, naps: u32) {
+        let begun = cycles();
+        let bell = Arc::clone(self.shared());
+        let bell = &bell.mailbox.bell;
+        bell.announce();
+        let mut blind = false;
+        let mut quiet = self.shared().mailbox.is_empty() && !self.has_jobs();
+        for slot in self.rxqs.iter_mut().filter(|s| !s.gone) {
+            match slot.rx.fd() {
+                Some(fd) => {
+                    quiet &= slot.rx.prepare_sleep();
+                    waits.fd(fd, false);
+                }
+                None => blind = true,
+            }
+        }
+        if quiet && blind {
+            // Queues that cannot wake us are looked at often at first, then less so.
+            let nap = Duration::from_micros(NAP_US << (naps / 64).min(4));
+            *waits = PollSet::new();
+            bell.awake();
+            bell.wait(nap, || !self.shared().mailbox.is_empty());
+        } else if quiet {
+            waits.fd(bell.fd().as_raw_fd(), false);
+            waits.within(Duration::from_millis(SLEEP_MS));
+            let due = self.next_deadline().since(self.exec.now);
+            waits.within(due);
+            waits.wait();
+        } else {
+            *waits = PollSet::new();
+        }
+        bell.awake();
+        let totals = &self.shared().totals;
+        totals.sleeps.add_local(1);
+        totals.asleep.add_local(cycles().wrapping_sub(begun));
+    }
+}

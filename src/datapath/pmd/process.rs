@@ -1,0 +1,312 @@
+//! One batch: look up, group, run, send; park what missed.
+//!
+//! Packets are run in the order they came. Consecutive packets of the same flow form a run; the two most
+//! common programs, a single output and a drop, are run right here.
+//!
+//! A panic anywhere below is caught at the batch's edge: the packets of the batch that are not accounted
+//! for are booked as dropped by panic, and the thread goes on.
+
+use super::Pmd;
+use crate::actions::{Exec, Fast, Origin};
+use crate::pending::{Missed, Pending};
+use crate::pkts::{Pkt, Pkts};
+use crate::table::{DpFlow, Keys, NONE, Run};
+use base::sync::{Arc, lock};
+use dpif::{ParkToken, Upcall, UpcallKind};
+use flow::Flow;
+use odp::{DropReason, OdpPort, Ufid};
+use packet::BATCH_MAX;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use wire::ipv4::PROTO_TCP;
+
+/// Frames shorter than an Ethernet header cannot be anything.
+const FRAME_MIN: usize = 14;
+
+/// TCP flags of a flow key, as far as it has any.
+#[inline]
+pub(super) fn tcp_flags(key: &Flow) -> u16 {
+    if key.nw_proto == PROTO_TCP {
+        key.tcp_flags.get()
+    } else {
+        0
+    }
+}
+
+impl Pmd {
+    /// Forwards a received batch; `pkts` is empty afterwards.
+    pub(super) fn forward(&mut self, pkts: &mut Pkts) {
+        self.guarded(pkts, |pmd, pkts| {
+            drop_runts(&pmd.exec, pkts);
+            pmd.pass(pkts);
+        });
+    }
+
+    /// Does something with packets, then takes up their further passes and sends; survives panics.
+    #[inline]
+    pub(super) fn guarded(&mut self, pkts: &mut Pkts, first: impl FnOnce(&mut Self, &mut Pkts)) {
+        let in_port = pkts.in_port;
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            first(self, pkts);
+            self.finish_passes(in_port);
+        }));
+        if ended.is_err() {
+            self.after_panic(pkts, in_port);
+        }
+    }
+
+    /// Takes up recirculated packets until there are none, then sends what waits.
+    fn finish_passes(&mut self, in_port: OdpPort) {
+        while let Some(mut next) = self.exec.later.pop_front() {
+            self.pass(&mut next);
+            self.exec.give_back(next);
+        }
+        let Exec { outs, ingress, .. } = &mut self.exec;
+        outs.flush(ingress.ledger(in_port));
+    }
+
+    /// Looks packets up and runs what was found.
+    fn pass(&mut self, pkts: &mut Pkts) {
+        if pkts.is_empty() {
+            return;
+        }
+        let missed = self.tables.lookup(pkts, &mut self.keys);
+        let n = pkts.len();
+        let first = self.keys.found[0];
+        if missed == 0 && self.keys.found[1..n].iter().all(|&f| f == first) {
+            self.run_uniform(first, pkts);
+        } else {
+            self.run_mixed(pkts);
+        }
+    }
+
+    /// All packets belong to one flow.
+    fn run_uniform(&mut self, number: u32, pkts: &mut Pkts) {
+        let Some(flow) = self.tables.flows.get(number) else {
+            self.exec.drop_all(pkts, DropReason::PolicyDrop);
+            return;
+        };
+        let mut run = Run {
+            packets: pkts.len() as u32,
+            now: self.exec.now,
+            ..Run::default()
+        };
+        for frame in pkts.frames.iter() {
+            run.bytes += frame.len() as u64;
+        }
+        if self.keys.deep {
+            let keys = &self.keys.flows[..pkts.len()];
+            run.tcp_flags = keys.iter().fold(0, |f, k| f | tcp_flags(k));
+        }
+        flow.stats.credit(&run);
+        match flow.fast {
+            Fast::Output(port) if pkts.len() * 2 >= BATCH_MAX => {
+                let ledger = self.exec.ingress.ledger(pkts.in_port);
+                self.exec.outs.send(port, &mut pkts.frames, ledger);
+                pkts.forget_sides();
+            }
+            Fast::Output(port) => {
+                let ledger = self.exec.ingress.ledger(pkts.in_port);
+                for frame in pkts.frames.drain(..) {
+                    self.exec.outs.push(port, frame, ledger);
+                }
+                pkts.forget_sides();
+            }
+            Fast::Drop(reason) => self.exec.drop_all(pkts, reason),
+            Fast::Program => {
+                let origin = Origin {
+                    actions: &flow.actions,
+                };
+                self.exec.run(&flow.program, pkts, origin);
+            }
+        }
+    }
+
+    /// Packets of several flows, or of none.
+    fn run_mixed(&mut self, pkts: &mut Pkts) {
+        let Self {
+            exec,
+            tables,
+            keys,
+            pending,
+            shared,
+            ..
+        } = self;
+        let mut gathered = exec.borrow(pkts);
+        let mut runs = Runs {
+            exec,
+            keys,
+            now_flow: None,
+            number: NONE,
+            run: Run::default(),
+            gathered: &mut gathered,
+        };
+        let pass = (pkts.in_port, pkts.recirc_id, pkts.passes);
+        for (i, pkt) in pkts.drain().enumerate() {
+            let number = runs.keys.found[i];
+            if number != runs.number {
+                runs.end();
+                runs.begin(number, tables.flows.get(number));
+            }
+            if number == NONE {
+                miss(runs.exec, pending, pkt, pass);
+            } else {
+                runs.packet(i, pkt, pass.0);
+            }
+        }
+        runs.end();
+        shared
+            .pending
+            .store(pending.len(), base::sync::Ordering::Relaxed);
+        self.exec.give_back(gathered);
+    }
+
+    /// Brings the books in order after a panic: what of the batch is not accounted for is dropped.
+    #[cold]
+    fn after_panic(&mut self, pkts: &mut Pkts, in_port: OdpPort) {
+        self.shared.totals.panics.add_local(1);
+        if let Some(frame) = pkts.frames.first() {
+            *lock(&self.shared.last_panic) = Some(frame.data().to_vec());
+        }
+        pkts.frames.release_all();
+        pkts.forget_sides();
+        self.exec.later.clear();
+        let Exec { outs, ingress, .. } = &mut self.exec;
+        let ledger = ingress.ledger(in_port);
+        // The device may be what panics: then its batch is lost with it, and counted below.
+        let _ = catch_unwind(AssertUnwindSafe(|| outs.flush(ledger)));
+        outs.abandon();
+        let missing = ledger.read().difference();
+        ledger.drop_n(DropReason::Panic, u64::try_from(missing).unwrap_or(0));
+        base::log_rl!(
+            PANICS,
+            ERROR,
+            "dpif_netdev",
+            "a packet thread panicked over a batch from port {in_port}; {missing} packets dropped"
+        );
+    }
+}
+
+static PANICS: base::log::RateLimit = base::log::RateLimit::new(1, 5);
+
+fn drop_runts(exec: &Exec, pkts: &mut Pkts) {
+    if pkts.frames.iter().any(|f| f.len() < FRAME_MIN) {
+        let ledger = exec.ingress.ledger(pkts.in_port);
+        pkts.retain(
+            |frame, _, _| frame.len() >= FRAME_MIN,
+            |_runt| ledger.drop_n(DropReason::Malformed, 1),
+        );
+    }
+}
+
+/// The run at hand of a mixed batch.
+struct Runs<'a, 'f> {
+    exec: &'a mut Exec,
+    keys: &'a Keys,
+    now_flow: Option<&'f Arc<DpFlow>>,
+    number: u32,
+    run: Run,
+    /// Its packets, when its program is not a simple one.
+    gathered: &'a mut Box<Pkts>,
+}
+
+impl<'f> Runs<'_, 'f> {
+    fn begin(&mut self, number: u32, flow: Option<&'f Arc<DpFlow>>) {
+        self.number = number;
+        self.now_flow = flow;
+        self.run = Run {
+            now: self.exec.now,
+            ..Run::default()
+        };
+    }
+
+    #[inline]
+    fn packet(&mut self, i: usize, pkt: Pkt, in_port: OdpPort) {
+        let Some(flow) = self.now_flow else {
+            debug_assert!(false, "lookups find flows that are there");
+            return;
+        };
+        self.run.packets += 1;
+        self.run.bytes += pkt.frame.len() as u64;
+        if self.keys.deep {
+            self.run.tcp_flags |= tcp_flags(&self.keys.flows[i]);
+        }
+        match flow.fast {
+            Fast::Output(port) => {
+                let ledger = self.exec.ingress.ledger(in_port);
+                self.exec.outs.push(port, pkt.frame, ledger);
+            }
+            Fast::Drop(reason) => self.exec.ingress.ledger(in_port).drop_n(reason, 1),
+            Fast::Program => self.gathered.push(pkt),
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(flow) = self.now_flow.take() else {
+            return;
+        };
+        flow.stats.credit(&self.run);
+        if !self.gathered.is_empty() {
+            let origin = Origin {
+                actions: &flow.actions,
+            };
+            self.exec.run(&flow.program, self.gathered, origin);
+        }
+    }
+}
+
+/// Parks a packet behind its pending flow, or raises an upcall for it.
+#[cold]
+fn miss(exec: &mut Exec, pending: &mut Pending, mut pkt: Pkt, pass: (OdpPort, u32, u8)) {
+    let (in_port, recirc_id, passes) = pass;
+    let mut key = Flow::zero();
+    pkt.extract(in_port, recirc_id, &mut key);
+    let ufid = Ufid::of(&key);
+    let refusal = match pending.find(ufid, &key) {
+        Some(slot) => pending
+            .park(slot, pkt)
+            .map_err(|_| DropReason::ParkFull)
+            .err(),
+        None => {
+            let missed = Missed {
+                key: Arc::new(key),
+                ufid,
+                in_port,
+                recirc_id,
+                passes,
+            };
+            raise_miss(exec, pending, missed, pkt).err()
+        }
+    };
+    let ledger = exec.ingress.ledger(in_port);
+    match refusal {
+        None => ledger.parked.add_local(1),
+        Some(reason) => ledger.drop_n(reason, 1),
+    }
+}
+
+fn raise_miss(
+    exec: &mut Exec,
+    pending: &mut Pending,
+    missed: Missed,
+    pkt: Pkt,
+) -> Result<(), DropReason> {
+    let id = pending
+        .next_id(missed.in_port)
+        .ok_or(DropReason::UpcallQueueFull)?;
+    let upcall = Upcall {
+        kind: UpcallKind::Miss,
+        key: Arc::clone(&missed.key),
+        ufid: missed.ufid,
+        frame: None,
+        packet_len: u32::try_from(pkt.frame.len()).unwrap_or(u32::MAX),
+        park: Some(ParkToken { pmd: exec.pmd, id }),
+        pmd: exec.pmd,
+        actions: None,
+        raised: exec.now,
+    };
+    exec.raise(Box::new(upcall), missed.in_port)?;
+    exec.missed_up += 1;
+    let now = exec.now;
+    pending.open(id, missed, pkt, now);
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! One round of a packet thread: messages, rx queues, timers.
+
+use super::{Message, Pmd, RxSlot};
+use crate::cycles::cycles;
+use crate::limits::{INTERVAL_S, RANK_MS, RX_BURSTS};
+use base::clock::Nanos;
+use base::sync::Ordering;
+use odp::{DropReason, OdpPort};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What one packet is worth where cycles may not be looked at.
+const WORTH: u64 = 100;
+
+impl Pmd {
+    /// One round: true when anything was done.
+    pub(crate) fn turn(&mut self) -> bool {
+        let begun = cycles();
+        let messages = self.run_messages();
+        let packets = self.poll_all();
+        self.after_polling();
+        let spent = self.spent(begun, packets);
+        let totals = &self.shared.totals;
+        if packets > 0 {
+            totals.busy.add_local(spent);
+            totals.busy_rounds.add_local(1);
+        } else {
+            totals.idle.add_local(spent);
+            totals.idle_rounds.add_local(1);
+        }
+        messages || packets > 0
+    }
+
+    fn spent(&self, begun: u64, packets: u64) -> u64 {
+        if self.common.repeatable {
+            packets * WORTH
+        } else {
+            cycles().wrapping_sub(begun)
+        }
+    }
+
+    /// Takes messages, and a few of the operations that wait. True when there were any.
+    fn run_messages(&mut self) -> bool {
+        let mut any = false;
+        if !self.shared.mailbox.is_empty() {
+            self.exec.now = self.common.clock.now();
+            while let Some(message) = self.shared.mailbox.take() {
+                any = true;
+                self.run_message(message);
+            }
+        }
+        if self.has_jobs() {
+            self.exec.now = self.common.clock.now();
+            // A panic loses the request at hand, whose sender is told so by its being dropped.
+            any |= catch_unwind(AssertUnwindSafe(|| self.run_jobs())).unwrap_or(true);
+        }
+        any
+    }
+
+    fn run_message(&mut self, message: Message) {
+        match message {
+            Message::Ops(request) => self.accept(request),
+            Message::Call(call) => {
+                // As above: whatever the closure had to answer is answered by its being dropped.
+                let _ = catch_unwind(AssertUnwindSafe(|| call(self)));
+            }
+            Message::Stop => self.stop = true,
+        }
+    }
+
+    /// Carries out everything that waits in the mailbox.
+    pub(crate) fn run_all_messages(&mut self) {
+        while self.run_messages() {}
+        self.after_polling();
+    }
+
+    /// True once the thread was told to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop
+    }
+
+    /// Polls each rx queue once; returns packets received.
+    pub(super) fn poll_all(&mut self) -> u64 {
+        let mut received = 0;
+        // The clock is read once per round that has packets.
+        let mut fresh = false;
+        for i in 0..self.rxqs.len() {
+            for _ in 0..RX_BURSTS {
+                let n = self.poll_one(i, &mut fresh);
+                received += n;
+                if n == 0 {
+                    break;
+                }
+            }
+        }
+        received
+    }
+
+    fn poll_one(&mut self, i: usize, fresh: &mut bool) -> u64 {
+        let slot = &mut self.rxqs[i];
+        if slot.gone {
+            return 0;
+        }
+        debug_assert!(self.pkts.is_empty());
+        let begun = if self.common.repeatable { 0 } else { cycles() };
+        let polled = slot.rx.recv(&mut self.pkts.frames);
+        if polled.is_err() {
+            lose_device(slot, &self.shared);
+        }
+        let n = self.pkts.frames.len() as u64;
+        if n == 0 {
+            return 0;
+        }
+        if !std::mem::replace(fresh, true) {
+            self.exec.now = self.common.clock.now();
+        }
+        let (port, load) = (slot.port, base::sync::Arc::clone(&slot.load));
+        self.arrive(port);
+        let mut pkts = std::mem::replace(&mut self.pkts, self.exec.spare_pkts());
+        self.forward(&mut pkts);
+        let spare = std::mem::replace(&mut self.pkts, pkts);
+        self.exec.give_back(spare);
+        load.cycles.add_local(self.spent(begun, n));
+        load.packets.add_local(n);
+        n
+    }
+
+    /// Books a received batch.
+    fn arrive(&mut self, port: OdpPort) {
+        let pkts = &mut self.pkts;
+        pkts.in_port = port;
+        pkts.recirc_id = 0;
+        pkts.passes = 0;
+        let mut bytes = 0;
+        for frame in pkts.frames.iter_mut() {
+            frame.in_port = port;
+            bytes += frame.len() as u64;
+        }
+        let n = pkts.len() as u64;
+        let ledger = self.exec.ingress.ledger(port);
+        ledger.received.add_local(n);
+        ledger.received_bytes.add_local(bytes);
+        self.shared.totals.received.add_local(n);
+        self.shared.totals.batches.add_local(1);
+    }
+
+    /// What is due after each round.
+    fn after_polling(&mut self) {
+        if std::mem::take(&mut self.exec.woken_late) {
+            self.exec.upcalls.wake();
+        }
+        self.exec.outs.kick();
+        let totals = &self.shared.totals;
+        totals.recirculated.set(self.exec.recirculated);
+        totals.upcalls.set(self.exec.missed_up);
+        totals.lost.set(self.exec.lost_upcalls);
+        let now = self.exec.now;
+        if now >= self.ranked.plus_millis(RANK_MS) {
+            self.ranked = now;
+            self.tables.rank();
+            let loads = self.rxqs.iter().map(|r| &*r.load);
+            self.interval.run(now, &self.shared.totals, loads);
+        }
+        self.expire(now);
+    }
+
+    /// Drops what has been parked for too long.
+    fn expire(&mut self, now: Nanos) {
+        if self.pending.len() == 0 {
+            return;
+        }
+        while let Some(entry) = self.pending.expired(now) {
+            self.drop_entry(entry, DropReason::ParkTimeout);
+        }
+        self.shared
+            .pending
+            .store(self.pending.len(), Ordering::Release); // pairs with quiesce's Acquire
+    }
+
+    /// Does what only depends on time: for threads that have been asleep.
+    pub(crate) fn tick(&mut self) {
+        self.exec.now = self.common.clock.now();
+        self.after_polling();
+    }
+
+    /// When the thread has to wake even if nothing arrives.
+    pub(super) fn next_deadline(&self) -> Nanos {
+        let interval = self.ranked.plus_millis(INTERVAL_S * 1000);
+        self.pending
+            .deadline()
+            .map_or(interval, |d| d.min(interval))
+    }
+}
+
+#[cold]
+fn lose_device(slot: &mut RxSlot, shared: &super::PmdShared) {
+    slot.gone = true;
+    slot.load.gone.store(true, Ordering::Relaxed);
+    shared.device_gone.store(true, Ordering::Relaxed);
+}

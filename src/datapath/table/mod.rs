@@ -1,0 +1,28 @@
+//! Flow tables of one packet thread: which megaflow a packet belongs to.
+//!
+//! * [`mask`], [`entry`]: megaflows and their masks, made by control threads.
+//! * [`index`]: hash to small number, in cache lines.
+//! * [`flows`]: all flows by number, with the list that dumps read.
+//! * [`cache`]: signature cache in front of everything.
+//! * [`port`]: the classifier of one ingress port (and pass): subtables, ranked, bounded.
+//! * [`Tables`]: them together, and the lookup of a whole batch.
+//!
+//! Only the packet thread touches tables. Flows overlap only if they do the same, so the first match wins.
+
+pub(crate) mod cache;
+pub(crate) mod entry;
+pub(crate) mod flows;
+pub(crate) mod index;
+pub(crate) mod mask;
+pub(crate) mod port;
+#[cfg(test)]
+mod reference;
+mod tables;
+
+pub(crate) use entry::{Deed, DpFlow, Run};
+pub(crate) use flows::FlowList;
+pub(crate) use mask::Masks;
+pub(crate) use tables::{Keys, LookupTotals, Tables};
+
+/// No flow.
+pub(crate) const NONE: u32 = u32::MAX;

@@ -1,0 +1,414 @@
+//! [`Tables`]: the flow tables of one packet thread, and the lookup of a batch in stages.
+//!
+//! Stages touch all packets before the next one begins, so that cache misses of different packets overlap:
+//! extract; compare with the flow that all of the last batch hit, if there was one; hash all and ask for
+//! their cache lines; take candidates and ask for the flows' lines; verify; then subtable by subtable.
+//! A port with a single subtable needs no cache: the subtable is as cheap.
+
+use super::cache::Cache;
+use super::flows::{Flows, Home};
+use super::port::{Place, PortTable};
+use super::{Deed, DpFlow, FlowList, NONE};
+use crate::limits::{CACHE_SETS, PORTS_MAX};
+use crate::pkts::Pkts;
+use crate::prefetch::{prefetch, prefetch_at};
+use base::sync::{Arc, Counter};
+use flow::{Depth, Flow, LineSet};
+use packet::BATCH_MAX;
+
+/// Keys of the batch at hand and what was found for them. Scratch space of one packet thread.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) flows: Box<[Flow; BATCH_MAX]>,
+    valid: [LineSet; BATCH_MAX],
+    hashes: [u64; BATCH_MAX],
+    /// Flow numbers, or [`NONE`].
+    pub(crate) found: [u32; BATCH_MAX],
+    /// The keys have L4 fields.
+    pub(crate) deep: bool,
+}
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        let flows = vec![Flow::zero(); BATCH_MAX].into_boxed_slice();
+        Self {
+            flows: flows.try_into().expect("BATCH_MAX flows were made"),
+            valid: [LineSet(0); BATCH_MAX],
+            hashes: [0; BATCH_MAX],
+            found: [NONE; BATCH_MAX],
+            deep: false,
+        }
+    }
+}
+
+/// How lookups ended. Packets, except `probes`.
+#[derive(Debug, Default)]
+pub(crate) struct LookupTotals {
+    /// In the first place looked at: the last batch's flow, the cache, or the only subtable.
+    pub(crate) first: Counter,
+    /// In a subtable.
+    pub(crate) searched: Counter,
+    /// Subtables probed for those.
+    pub(crate) probes: Counter,
+    pub(crate) missed: Counter,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) flows: Flows,
+    cache: Cache,
+    /// By `2 * in_port + pass`; the last two stand for numbers that are no port.
+    ports: Vec<Option<Box<PortTable>>>,
+    others: [Option<Box<PortTable>>; 2],
+    seed: u64,
+    pub(crate) totals: Arc<LookupTotals>,
+}
+
+/// Bits of a batch.
+type Bits = u32;
+
+#[inline]
+fn each(mut bits: Bits) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let i = bits.trailing_zeros() as usize;
+        (bits != 0).then(|| {
+            bits &= bits - 1;
+            i
+        })
+    })
+}
+
+#[inline]
+fn first_n(n: usize) -> Bits {
+    (u32::MAX).checked_shr(32 - n as u32).unwrap_or(0)
+}
+
+fn table_id(in_port: u32, recirc_id: u32) -> u32 {
+    in_port.min(PORTS_MAX) * 2 + u32::from(recirc_id != 0)
+}
+
+impl Tables {
+    pub(crate) fn new(list: Arc<FlowList>, seed: u64) -> Self {
+        Self {
+            flows: Flows::new(list),
+            cache: Cache::new(CACHE_SETS),
+            ports: Vec::new(),
+            others: [None, None],
+            seed,
+            totals: Arc::default(),
+        }
+    }
+
+    fn table(&self, id: u32) -> Option<&PortTable> {
+        if id >= 2 * PORTS_MAX {
+            return self.others[(id & 1) as usize].as_deref();
+        }
+        self.ports.get(id as usize)?.as_deref()
+    }
+
+    fn table_mut(&mut self, id: u32) -> Option<&mut PortTable> {
+        if id >= 2 * PORTS_MAX {
+            return self.others[(id & 1) as usize].as_deref_mut();
+        }
+        self.ports.get_mut(id as usize)?.as_deref_mut()
+    }
+
+    fn table_or_new(&mut self, id: u32) -> &mut PortTable {
+        let seed = base::hash::words(self.seed, &[u64::from(id)]);
+        let slot = if id >= 2 * PORTS_MAX {
+            &mut self.others[(id & 1) as usize]
+        } else {
+            let at = id as usize;
+            if self.ports.len() <= at {
+                self.ports.resize_with(at + 1, || None);
+            }
+            &mut self.ports[at]
+        };
+        slot.get_or_insert_with(|| Box::new(PortTable::new(seed)))
+    }
+
+    /// Installs a flow that is not there. Gives its number, or gives it back when there is no space.
+    pub(crate) fn insert(
+        &mut self,
+        flow: Arc<DpFlow>,
+        exact_key: &Flow,
+    ) -> Result<u32, Arc<DpFlow>> {
+        let key = flow.key();
+        let id = table_id(key.in_port.get(), key.recirc_id.get());
+        let table = self.table_or_new(id);
+        let (subtable, flow) = match table.place(&flow.mask, exact_key) {
+            Place::Subtable(s) => (s, flow),
+            Place::Narrowed(s, mask) => {
+                let deed = Deed {
+                    actions: Arc::clone(&flow.actions),
+                    program: Arc::clone(&flow.program),
+                };
+                (s, Arc::new(DpFlow::new(flow.ufid, exact_key, mask, deed)))
+            }
+            Place::Full => return Err(flow),
+        };
+        let home = Home {
+            table: id,
+            subtable,
+        };
+        match self.flows.add(Arc::clone(&flow), home) {
+            Ok(n) => {
+                self.table_or_new(id).add(subtable, n, &flow);
+                Ok(n)
+            }
+            Err(flow) => {
+                self.table_or_new(id).close_empty();
+                Err(flow)
+            }
+        }
+    }
+
+    /// Removes a flow.
+    pub(crate) fn remove(&mut self, n: u32) -> Option<Arc<DpFlow>> {
+        let home = self.flows.home(n)?;
+        let flow = self.flows.remove(n)?;
+        if let Some(table) = self.table_mut(home.table) {
+            table.remove(home.subtable, n, &flow);
+        }
+        Some(flow)
+    }
+
+    /// Gives a flow other actions; its counters stay unless `zero`. Returns the flow as it was.
+    pub(crate) fn redo(&mut self, n: u32, deed: Deed, zero: bool) -> Option<Arc<DpFlow>> {
+        let old = Arc::clone(self.flows.get(n)?);
+        let home = self.flows.home(n)?;
+        let new = old.with(deed);
+        if !zero {
+            new.stats.inherit(&old.stats);
+        }
+        let new = Arc::new(new);
+        if let Some(table) = self.table_mut(home.table) {
+            table.replaced(&old, &new);
+        }
+        self.flows.replace(n, new)
+    }
+
+    /// The flow that a packet with this full key belongs to: for operations, not for packets.
+    pub(crate) fn lookup_one(&self, key: &Flow) -> Option<u32> {
+        let table = self.table(table_id(key.in_port.get(), key.recirc_id.get()))?;
+        table.subtables.iter().find_map(|s| {
+            s.index.find(s.hash(table.seed(), key), |n| {
+                (self.flows.get(n)).is_some_and(|f| f.matches(key, LineSet::ALL))
+            })
+        })
+    }
+
+    /// Distinct masks, counted per port.
+    pub(crate) fn masks(&self) -> usize {
+        let tables = self.ports.iter().chain(&self.others).flatten();
+        tables.map(|t| t.masks()).sum()
+    }
+
+    /// Ranks the subtables of every port.
+    pub(crate) fn rank(&mut self) {
+        for table in self.ports.iter_mut().chain(&mut self.others).flatten() {
+            table.rank();
+        }
+    }
+
+    /// Finds the flow of each packet. Bit i of the result is set when there is none for packet i.
+    #[inline]
+    pub(crate) fn lookup(&mut self, pkts: &mut Pkts, keys: &mut Keys) -> Bits {
+        let n = pkts.len();
+        let all = first_n(n);
+        let id = table_id(pkts.in_port.0, pkts.recirc_id);
+        let Self {
+            flows,
+            cache,
+            ports,
+            others,
+            totals,
+            ..
+        } = self;
+        let table = if id >= 2 * PORTS_MAX {
+            others[(id & 1) as usize].as_deref_mut()
+        } else {
+            ports.get_mut(id as usize).and_then(Option::as_deref_mut)
+        };
+        let Some(table) = table.filter(|t| t.len() > 0) else {
+            keys.found[..n].fill(NONE);
+            keys.deep = false;
+            totals.missed.add_local(n as u64);
+            return all;
+        };
+        extract_all(table, pkts, keys);
+        let mut todo = all;
+        if let Some(hint) = table.hint {
+            todo = by_hint(flows, hint, keys, todo);
+        }
+        if todo != 0 {
+            todo = match table.subtables.len() {
+                1 => by_only_subtable(table, flows, keys, todo),
+                _ => by_cache(table, flows, cache, keys, todo),
+            };
+            let missed_first = todo;
+            totals
+                .first
+                .add_local(u64::from((all & !missed_first).count_ones()));
+            if todo != 0 && table.subtables.len() > 1 {
+                todo = by_search(table, flows, totals, keys, todo);
+                for i in each(missed_first & !todo) {
+                    cache.insert(keys.hashes[i], keys.found[i]);
+                }
+            }
+            totals.missed.add_local(u64::from(todo.count_ones()));
+            let first = keys.found[0];
+            let uniform = todo == 0 && keys.found[..n].iter().all(|&f| f == first);
+            table.hint = uniform.then_some(first);
+        } else {
+            totals.first.add_local(n as u64);
+        }
+        for i in each(todo) {
+            keys.found[i] = NONE;
+        }
+        todo
+    }
+}
+
+/// Frames ahead of the one that is parsed whose bytes are asked for.
+const AHEAD: usize = 4;
+
+#[inline]
+fn extract_all(table: &PortTable, pkts: &mut Pkts, keys: &mut Keys) {
+    let n = pkts.len();
+    keys.deep = table.depth == Depth::L4;
+    for frame in pkts.frames.iter().take(AHEAD) {
+        prefetch(frame.data());
+    }
+    for i in 0..n {
+        if let Some(ahead) = pkts.frames.get(i + AHEAD) {
+            prefetch(ahead.data());
+        }
+        let key = &mut keys.flows[i];
+        let md = pkts.metadata(i);
+        let (layers, lines) = flow::extract_lines(pkts.frames[i].data(), &md, table.depth, key);
+        if table.lines.0 & !lines.0 != 0 {
+            lines.zero_missing(table.lines, key);
+        }
+        keys.valid[i] = lines.or(table.lines);
+        pkts.layers[i] = layers;
+    }
+}
+
+/// Compares with one flow.
+#[inline]
+fn by_hint(flows: &Flows, hint: u32, keys: &mut Keys, todo: Bits) -> Bits {
+    let Some(flow) = flows.get(hint) else {
+        return todo;
+    };
+    let mut left = 0;
+    for i in each(todo) {
+        if flow.matches(&keys.flows[i], keys.valid[i]) {
+            keys.found[i] = hint;
+        } else {
+            left |= 1 << i;
+        }
+    }
+    left
+}
+
+/// Asks for what verifying and running a flow touches.
+#[inline]
+fn prefetch_flow(flows: &Flows, n: u32) {
+    if let Some(flow) = flows.get(n) {
+        prefetch(&**flow);
+        prefetch_at(&**flow, 64);
+    }
+}
+
+#[inline]
+fn by_only_subtable(table: &mut PortTable, flows: &Flows, keys: &mut Keys, todo: Bits) -> Bits {
+    let seed = table.seed();
+    let Some(sub) = table.subtables.first_mut() else {
+        return todo;
+    };
+    for i in each(todo) {
+        let hash = sub.mask.words.hash(seed, &keys.flows[i]);
+        keys.hashes[i] = hash;
+        sub.index.prefetch((hash >> 32) as u32);
+    }
+    let left = find_all(&sub.index, flows, keys, todo);
+    sub.hits += u64::from((todo & !left).count_ones());
+    left
+}
+
+/// Looks `todo` up in one index by the upper half of their hashes.
+#[inline]
+fn find_all(index: &super::index::Index, flows: &Flows, keys: &mut Keys, todo: Bits) -> Bits {
+    for i in each(todo) {
+        if let Some(n) = index.find((keys.hashes[i] >> 32) as u32, |_| true) {
+            prefetch_flow(flows, n);
+        }
+    }
+    let mut left = 0;
+    for i in each(todo) {
+        let (key, valid) = (&keys.flows[i], keys.valid[i]);
+        let found = index.find((keys.hashes[i] >> 32) as u32, |n| {
+            flows.get(n).is_some_and(|f| f.matches(key, valid))
+        });
+        match found {
+            Some(n) => keys.found[i] = n,
+            None => left |= 1 << i,
+        }
+    }
+    left
+}
+
+#[inline]
+fn by_cache(table: &PortTable, flows: &Flows, cache: &Cache, keys: &mut Keys, todo: Bits) -> Bits {
+    for i in each(todo) {
+        let hash = table.words.hash(table.seed(), &keys.flows[i]);
+        keys.hashes[i] = hash;
+        cache.prefetch(hash);
+    }
+    for i in each(todo) {
+        let candidate = cache.candidate(keys.hashes[i]).unwrap_or(NONE);
+        keys.found[i] = candidate;
+        prefetch_flow(flows, candidate);
+    }
+    let mut left = 0;
+    for i in each(todo) {
+        let flow = flows.get(keys.found[i]);
+        if !flow.is_some_and(|f| f.matches(&keys.flows[i], keys.valid[i])) {
+            left |= 1 << i;
+        }
+    }
+    left
+}
+
+/// Subtable by subtable, most hit first.
+fn by_search(
+    table: &mut PortTable,
+    flows: &Flows,
+    totals: &LookupTotals,
+    keys: &mut Keys,
+    mut todo: Bits,
+) -> Bits {
+    let seed = table.seed();
+    let mut cached = [0; BATCH_MAX];
+    cached.copy_from_slice(&keys.hashes);
+    for (nth, sub) in table.subtables.iter_mut().enumerate() {
+        if todo == 0 {
+            break;
+        }
+        for i in each(todo) {
+            let hash = sub.mask.words.hash(seed, &keys.flows[i]);
+            keys.hashes[i] = hash;
+            sub.index.prefetch((hash >> 32) as u32);
+        }
+        let left = find_all(&sub.index, flows, keys, todo);
+        let hits = u64::from((todo & !left).count_ones());
+        sub.hits += hits;
+        totals.searched.add_local(hits);
+        totals.probes.add_local(hits * (nth as u64 + 1));
+        todo = left;
+    }
+    keys.hashes = cached;
+    todo
+}
