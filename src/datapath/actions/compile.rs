@@ -23,9 +23,10 @@ fn list(actions: &[Action], depth: usize, cut: &mut u32) -> Result<Program, Dpif
     }
     let mut steps = Vec::with_capacity(actions.len());
     for action in actions {
-        match action {
-            Action::Trunc { max_len } => *cut = *max_len,
-            other => steps.push(step(other, depth, cut)?),
+        if let Action::Trunc { max_len } = action {
+            *cut = *max_len;
+        } else {
+            steps.push(step(action, depth, cut)?);
         }
         if matches!(steps.last(), Some(Step::Drop(_))) {
             break;

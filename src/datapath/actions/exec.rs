@@ -37,6 +37,7 @@ pub(crate) struct Exec {
     pub(crate) upcalls: Arc<Upcalls>,
     /// Packets on their next pass, oldest first.
     pub(crate) later: VecDeque<Box<Pkts>>,
+    #[expect(clippy::vec_box, reason = "moved by pointer: one is over 3 kB")]
     spare: Vec<Box<Pkts>>,
     rng: Rng,
     pub(crate) pmd: PmdId,

@@ -1,7 +1,7 @@
 //! [`DpHandle`]: an open datapath, as the `Dpif` trait wants it.
 
 use super::Datapath;
-use crate::limits::{NESTING_SHOWN, RECIRC_MAX};
+use crate::limits::NESTING_SHOWN;
 use base::sync::{Arc, Mutex, lock};
 use dpif::{
     DpStats, Dpif, DpifError, DpifPort, Features, FlowDump, FlowSelect, Op, PortChange, PortSpec,
@@ -32,7 +32,6 @@ impl DpHandle {
 
 /// What this datapath can do.
 fn features() -> Features {
-    debug_assert!(RECIRC_MAX > 0);
     Features {
         masked_set_action: true,
         tnl_push_pop: false,

@@ -142,7 +142,7 @@ impl Pmd {
         let answer = match job {
             Job::Put { flags, flow, key } => {
                 let except = request.resumed_later();
-                Answer::Stats(self.put(flags, flow, &key, &except, &mut request.old))
+                Answer::Stats(self.put(flags, (flow, &key), &except, &mut request.old))
             }
             Job::Del(ufid) => Answer::Stats(match self.tables.flows.find(ufid) {
                 Some(n) => self
@@ -180,8 +180,7 @@ impl Pmd {
     fn put(
         &mut self,
         flags: PutFlags,
-        flow: Arc<DpFlow>,
-        key: &Flow,
+        (flow, key): (Arc<DpFlow>, &Flow),
         except: &[u64],
         old: &mut Vec<Arc<DpFlow>>,
     ) -> Result<FlowStats, DpifError> {
@@ -305,11 +304,11 @@ impl Pmd {
     /// Drops the packets of a pending entry.
     pub(crate) fn drop_pending(&mut self, id: u64, reason: DropReason) {
         if let Some(entry) = self.pending.take(id) {
-            self.drop_entry(entry, reason);
+            self.drop_entry(*entry, reason);
         }
     }
 
-    pub(super) fn drop_entry(&mut self, entry: Box<Entry>, reason: DropReason) {
+    pub(super) fn drop_entry(&mut self, entry: Entry, reason: DropReason) {
         let n = entry.pkts.len() as u64;
         let ledger = self.exec.ingress.ledger(entry.in_port);
         ledger.unpark(n);

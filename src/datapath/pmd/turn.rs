@@ -169,7 +169,7 @@ impl Pmd {
             return;
         }
         while let Some(entry) = self.pending.expired(now) {
-            self.drop_entry(entry, DropReason::ParkTimeout);
+            self.drop_entry(*entry, DropReason::ParkTimeout);
         }
         self.shared
             .pending

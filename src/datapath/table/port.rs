@@ -46,7 +46,7 @@ pub(crate) struct PortTable {
     /// Bits that any flow looks at.
     pub(super) words: Words,
     /// Most hit first.
-    pub(super) subtables: Vec<Box<Subtable>>,
+    pub(super) subtables: Vec<Subtable>,
     /// The flow that all of the last batch hit.
     pub(super) hint: Option<u32>,
     // ---- cold
@@ -166,17 +166,17 @@ impl PortTable {
     fn open(&mut self, mask: Arc<MaskInfo>, exact: bool) -> u32 {
         let id = self.next_id;
         self.next_id += 1;
-        self.subtables.push(Box::new(Subtable {
+        self.subtables.push(Subtable {
             id,
             mask,
             index: Index::new(),
             hits: 0,
             exact,
-        }));
+        });
         id
     }
 
-    fn by_id(&mut self, id: u32) -> Option<&mut Box<Subtable>> {
+    fn by_id(&mut self, id: u32) -> Option<&mut Subtable> {
         self.subtables.iter_mut().find(|s| s.id == id)
     }
 

@@ -6,7 +6,6 @@ use flow::Layers;
 use odp::SetKey;
 use packet::Frame;
 use wire::Header;
-use wire::ipv4::Ipv4Header;
 use wire::ipv6::{EXT_ROUTING, Ipv6Header, LABEL_MASK, is_extension};
 
 /// Changes of an IPv4 header.
@@ -21,11 +20,15 @@ pub(in super::super) struct Set4 {
 impl Set4 {
     /// Both are `SetKey::Ipv4`.
     pub(super) fn new(key: &SetKey, mask: &SetKey) -> Self {
-        let part = |k: &SetKey| match k {
-            SetKey::Ipv4 {
+        let part = |k: &SetKey| {
+            if let SetKey::Ipv4 {
                 src, dst, tos, ttl, ..
-            } => (v4(*src, *dst), [*tos], [*ttl]),
-            _ => ([0; 8], [0], [0]),
+            } = k
+            {
+                (v4(*src, *dst), [*tos], [*ttl])
+            } else {
+                ([0; 8], [0], [0])
+            }
         };
         let (k, m) = (part(key), part(mask));
         Self {
@@ -62,7 +65,6 @@ impl Set4 {
                 fix_ipv4_header(&mut h[10..12], old, new);
             }
         }
-        debug_assert_eq!(Ipv4Header::LEN, 20);
         Some(())
     }
 }
@@ -79,19 +81,20 @@ pub(in super::super) struct Set6 {
 impl Set6 {
     /// Both are `SetKey::Ipv6`.
     pub(super) fn new(key: &SetKey, mask: &SetKey) -> Self {
-        let part = |k: &SetKey| match k {
-            SetKey::Ipv6 {
+        let part = |k: &SetKey| {
+            let SetKey::Ipv6 {
                 src,
                 dst,
                 label,
                 tclass,
                 hlimit,
                 ..
-            } => {
-                let first = u32::from(*tclass) << 20 | label & LABEL_MASK;
-                (v6(*src, *dst), first.to_be_bytes(), [*hlimit])
-            }
-            _ => ([0; 32], [0; 4], [0]),
+            } = k
+            else {
+                return ([0; 32], [0; 4], [0]);
+            };
+            let first = u32::from(*tclass) << 20 | label & LABEL_MASK;
+            (v6(*src, *dst), first.to_be_bytes(), [*hlimit])
         };
         let (k, m) = (part(key), part(mask));
         Self {
@@ -125,7 +128,6 @@ impl Set6 {
         let first = self.first.applied([h[0], h[1], h[2], h[3]]);
         h[..4].copy_from_slice(&first);
         [h[7]] = self.hlimit.applied([h[7]]);
-        debug_assert_eq!(Ipv6Header::LEN, 40);
         Some(())
     }
 }

@@ -82,16 +82,21 @@ pub(super) fn fix(frame: &mut Frame, l4: &L4, part: Part, change: (&[u8], &[u8])
         return;
     };
     let have = u16::from_be_bytes([field[0], field[1]]);
-    let sum = match part {
+    let udp = l4.proto == PROTO_UDP;
+    let sum = if partial {
         // Whoever completes a partial checksum sums layer 4 itself; the field holds the pseudo header's
         // sum, not inverted.
-        _ if partial && part == Part::Own => return,
-        _ if partial => !update(!have, change.0, change.1),
-        _ if l4.proto == PROTO_UDP && have == 0 => return,
-        _ => match update(have, change.0, change.1) {
-            0 if l4.proto == PROTO_UDP => 0xffff,
+        match part {
+            Part::Own => return,
+            Part::Pseudo => !update(!have, change.0, change.1),
+        }
+    } else if udp && have == 0 {
+        return;
+    } else {
+        match update(have, change.0, change.1) {
+            0 if udp => 0xffff,
             sum => sum,
-        },
+        }
     };
     field.copy_from_slice(&sum.to_be_bytes());
 }

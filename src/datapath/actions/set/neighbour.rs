@@ -45,19 +45,20 @@ pub(super) fn compile(key: &SetKey, mask: &SetKey) -> Result<SetStep, DpifError>
     use SetKey as K;
     match (key, mask) {
         (K::Arp { .. }, K::Arp { .. }) => {
-            let part = |k: &SetKey| match k {
-                K::Arp {
+            let part = |k: &SetKey| {
+                let K::Arp {
                     sip,
                     tip,
                     op,
                     sha,
                     tha,
-                } => {
-                    let (s, t): ([u8; 10], [u8; 10]) =
-                        (bits2(&sha.0, &sip.0), bits2(&tha.0, &tip.0));
-                    (op.to_be_bytes(), bits2(&s, &t))
-                }
-                _ => ([0; 2], [0; 20]),
+                } = k
+                else {
+                    return ([0; 2], [0; 20]);
+                };
+                let s: [u8; 10] = bits2(&sha.0, &sip.0);
+                let t: [u8; 10] = bits2(&tha.0, &tip.0);
+                (op.to_be_bytes(), bits2(&s, &t))
             };
             let (k, m) = (part(key), part(mask));
             Ok(SetStep::Arp(Box::new(SetArp {
