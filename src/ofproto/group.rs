@@ -93,6 +93,14 @@ impl Bucket {
             bytes: AtomicU64::new(0),
         }
     }
+    /// The same bucket without counts.
+    pub(crate) fn fresh(&self) -> Self {
+        Self {
+            watch_port: self.watch_port,
+            watch_group: self.watch_group,
+            ..Self::new(self.id, self.weight, self.actions.clone())
+        }
+    }
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

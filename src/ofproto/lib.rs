@@ -8,6 +8,7 @@
 //!
 //! The writer ([`Ofproto`]):
 //! * [`switch`]: the door. [`txn`]: changes that become visible together. [`flow_mod`]: flow mods.
+//!   [`group_mod`]: group mods.
 //!   [`learn`]: learned flows.
 //! * [`table_state`]: limits, eviction, vacancy of a table.
 //! * [`event`]: what controllers may want to be told.
@@ -25,6 +26,7 @@ mod eviction;
 mod expiry;
 pub mod flow_mod;
 pub mod group;
+pub mod group_mod;
 pub mod learn;
 pub mod meter;
 mod port_numbers;
@@ -39,6 +41,7 @@ mod unit;
 pub use event::{ConnId, Event, FlowChange, RemovedReason, Requester, Vacancy};
 pub use flow_mod::PreparedFlowMod;
 pub use group::{Bucket, Group, GroupType, Groups, Selection, SelectionConfig};
+pub use group_mod::{GroupCommand, GroupSpec};
 pub use learn::Learned;
 pub use meter::{Meter, MeterBand, MeterConfig, Meters};
 pub use openflow::FlowFlags;
