@@ -3,13 +3,13 @@
 //! Preparing checks what needs no tables, so that a message put into a bundle is refused at once, and makes
 //! it small: a bundle can hold a million of them.
 
-use crate::acts;
 use crate::event::{RemovedReason, Requester};
 use crate::group::GROUP_ANY;
-use crate::rule::{HIDDEN_PRIORITY, Rule, RuleSpec};
+use crate::rule::{Rule, RuleSpec};
 use crate::switch::Ofproto;
 use crate::tables::INTERNAL_TABLE;
 use crate::txn::{Over, Txn};
+use crate::walk::{Criteria, Walk};
 use base::clock::Nanos;
 use base::log::RateLimit;
 use base::sync::Arc;
@@ -40,31 +40,6 @@ pub struct PreparedFlowMod {
     flags: FlowFlags,
     table: u8,
     modify_cookie: bool,
-}
-
-/// Which rules a message means.
-#[derive(Debug, Clone)]
-pub(crate) struct Criteria {
-    pub(crate) table: u8,
-    pub(crate) matching: MiniMatch,
-    /// With a priority: the rule of exactly this match. Without: rules within the match.
-    pub(crate) strict: Option<i32>,
-    pub(crate) cookie: u64,
-    pub(crate) cookie_mask: u64,
-    pub(crate) out_port: OfPort,
-    pub(crate) out_group: u32,
-    /// Rules of the switch's own table too.
-    pub(crate) readonly_too: bool,
-}
-
-impl Criteria {
-    /// Checks all but table and match.
-    pub(crate) fn admits(&self, rule: &Rule) -> bool {
-        (self.out_port == OfPort::NONE || acts::output_to_port(&rule.actions, self.out_port))
-            && (self.out_group == GROUP_ANY || acts::output_to_group(&rule.actions, self.out_group))
-            && (rule.cookie ^ self.cookie) & self.cookie_mask == 0
-            && (!rule.is_hidden() || self.strict.is_some_and(|p| p > HIDDEN_PRIORITY))
-    }
 }
 
 /// True when fields that controllers cannot name are left alone.
@@ -158,6 +133,35 @@ impl Ofproto {
         }
     }
 
+    /// As [`Ofproto::start_flow_mod`], but a non-strict deletion is only begun: the rest is to be done by
+    /// [`Ofproto::delete_some`].
+    ///
+    /// # Errors
+    /// What the message is refused for; the transaction must then be rolled back.
+    pub fn start_flow_mod_slowly(
+        &mut self,
+        txn: &mut Txn,
+        fm: PreparedFlowMod,
+        by: Option<Requester>,
+    ) -> Result<Option<Walk>, OfpError> {
+        let criteria = fm.criteria();
+        if fm.command == FlowModCommand::Delete && fm.table != INTERNAL_TABLE {
+            txn.step(by, fm.command, fm.flags);
+            return Ok(Some(self.walk_by(criteria, LATEST)));
+        }
+        self.start_flow_mod(txn, fm, by).map(|()| None)
+    }
+
+    /// Deletes the next flows of a walk, about `budget` of them. True when there may be more.
+    pub fn delete_some(&mut self, txn: &mut Txn, walk: &mut Walk, budget: usize) -> bool {
+        let mut found = Vec::new();
+        let more = self.step(walk, budget, &mut found);
+        for rule in found {
+            self.start_remove(txn, rule, RemovedReason::Delete);
+        }
+        more
+    }
+
     /// Adds the changes of a flow mod to a transaction.
     ///
     /// # Errors
@@ -237,9 +241,7 @@ impl Ofproto {
     /// # Errors
     /// `OFPBRC_BAD_TABLE_ID`; `OFPBRC_EPERM` when all of them are read-only.
     pub(crate) fn collect(&mut self, criteria: &Criteria) -> Result<Vec<Arc<Rule>>, OfpError> {
-        let by_cookie = criteria.cookie_mask == u64::MAX;
         let found = match criteria.strict {
-            _ if by_cookie => self.collect_by_cookie(criteria),
             Some(priority) => self.collect_strict(criteria, priority),
             None => self.collect_loose(criteria),
         };
@@ -256,15 +258,9 @@ impl Ofproto {
         Ok(found)
     }
 
-    fn tables_of(criteria: &Criteria) -> std::ops::Range<u8> {
-        match criteria.table {
-            ALL_TABLES => 0..INTERNAL_TABLE,
-            t => t..t + 1,
-        }
-    }
-
     fn collect_strict(&self, criteria: &Criteria, priority: i32) -> Vec<Arc<Rule>> {
-        Self::tables_of(criteria)
+        criteria
+            .tables()
             .filter_map(|t| {
                 let rules = &self.pipeline.tables.table(t).rules;
                 rules.find_exact(&criteria.matching, priority, LATEST)
@@ -273,32 +269,11 @@ impl Ofproto {
             .collect()
     }
 
-    fn collect_loose(&self, criteria: &Criteria) -> Vec<Arc<Rule>> {
+    fn collect_loose(&mut self, criteria: &Criteria) -> Vec<Arc<Rule>> {
+        let mut walk = self.walk_by(criteria.clone(), LATEST);
         let mut out = Vec::new();
-        for t in Self::tables_of(criteria) {
-            let rules = &self.pipeline.tables.table(t).rules;
-            if rules.is_empty() {
-                continue;
-            }
-            let mut found = rules.collect(Some(&criteria.matching), LATEST);
-            found.retain(|r| criteria.admits(r));
-            out.append(&mut found);
-        }
+        while self.step(&mut walk, usize::MAX, &mut out) {}
         out
-    }
-
-    fn collect_by_cookie(&mut self, criteria: &Criteria) -> Vec<Arc<Rule>> {
-        let (table, matching) = (criteria.table, &criteria.matching);
-        let mut found = self.by_cookie(criteria.cookie);
-        found.retain(|r| {
-            (table == ALL_TABLES || r.table == table)
-                && match criteria.strict {
-                    Some(p) => r.matching() == matching && r.priority() == p,
-                    None => r.matching().is_within(matching),
-                }
-                && criteria.admits(r)
-        });
-        found
     }
 
     /// Flows of a table that have this cookie.

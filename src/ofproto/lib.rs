@@ -11,6 +11,7 @@
 //!   [`group_mod`]: group mods.
 //!   [`learn`]: learned flows.
 //! * [`table_state`]: limits, eviction, vacancy of a table.
+//! * [`walk`]: over the flows that a message means.
 //! * [`event`]: what controllers may want to be told.
 //!
 //! Threads: [`Pipeline`] is shared with every translating thread; counters of rules are written by any; all
@@ -37,6 +38,7 @@ pub mod tables;
 pub mod txn;
 #[cfg(test)]
 mod unit;
+pub mod walk;
 
 pub use event::{ConnId, Event, FlowChange, RemovedReason, Requester, Vacancy};
 pub use flow_mod::PreparedFlowMod;
@@ -51,6 +53,7 @@ pub use switch::{CHANGES_MAX, Changes, Ofproto};
 pub use table_state::{TableSettings, TableState};
 pub use tables::{INTERNAL_TABLE, N_TABLES, Pin, Table, TableMiss, Tables};
 pub use txn::Txn;
+pub use walk::Walk;
 
 /// What translation sees of a bridge's OpenFlow state.
 #[derive(Debug, Default)]

@@ -5,8 +5,9 @@ use crate::{
     RemovedReason, Requester, SelectionConfig, TableSettings, Vacancy,
 };
 use base::clock::Nanos;
-use flow::{FieldId, OfPort, Subfield};
-use openflow::{Act, FlowMod, FlowModCommand, LearnAct, OfpError};
+use flow::{FieldId, Match, OfPort, Subfield};
+use openflow::flow_mod::ALL_TABLES;
+use openflow::{Act, FlowMod, FlowModCommand, FlowStatsRequest, LearnAct, OfpError};
 
 fn add(port: u64) -> FlowMod {
     let mut fm = FlowMod::new(FlowModCommand::Add);
@@ -292,4 +293,48 @@ fn the_switch_keeps_its_own_table_and_rules() {
     of.flow_mod(fm, None, at(0)).expect("passes over it");
     let table = of.pipeline().tables.table(crate::INTERNAL_TABLE);
     assert_eq!(table.rules.len(), 1);
+}
+
+#[test]
+fn walks_and_deletions_in_pieces() {
+    let mut of = Ofproto::new("br0");
+    for port in 0..100 {
+        let mut fm = add(port);
+        fm.table_id = u8::try_from(port % 3).expect("small");
+        fm.new_cookie = port % 2;
+        of.flow_mod(fm, None, at(0)).expect("added");
+    }
+    let mut request = FlowStatsRequest {
+        aggregate: false,
+        match_: Match::catchall(),
+        cookie: 1,
+        cookie_mask: 1,
+        out_port: OfPort::NONE,
+        out_group: u32::MAX,
+        table_id: ALL_TABLES,
+    };
+    for (mask, want) in [(1, 50), (u64::MAX, 50), (0, 100)] {
+        request.cookie_mask = mask;
+        let mut walk = of.walk(&request).expect("proper");
+        let (mut out, mut steps) = (Vec::new(), 0);
+        while of.step(&mut walk, 7, &mut out) {
+            steps += 1;
+        }
+        assert_eq!((out.len(), steps > want / 8), (want, true));
+    }
+    let mut fm = FlowMod::new(FlowModCommand::Delete);
+    (fm.cookie, fm.cookie_mask) = (1, 1);
+    let fm = of.prepare_flow_mod(fm, None).expect("proper");
+    let mut txn = of.begin(at(1));
+    let walk = of
+        .start_flow_mod_slowly(&mut txn, fm, None)
+        .expect("proper");
+    let mut walk = walk.expect("a deletion is a walk");
+    while of.delete_some(&mut txn, &mut walk, 9) {}
+    let flows = |of: &Ofproto| of.state(0).n_flows + of.state(1).n_flows + of.state(2).n_flows;
+    assert_eq!((flows(&of), n(&of)), (50, 34));
+    of.publish(&mut txn);
+    assert_eq!(n(&of), 17);
+    while of.finish(&mut txn, 3) {}
+    assert!(!of.is_busy() && !of.sweep(usize::MAX));
 }
