@@ -8,6 +8,7 @@
 //!
 //! This room knows no priorities, tables or actions.
 
+pub mod compose;
 pub mod dpkey;
 pub mod extract;
 pub mod field;
