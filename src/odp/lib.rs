@@ -1,10 +1,12 @@
-//! `odp`: the datapath's language. Types and their text form; no behaviour.
+//! `odp`: the datapath's language: types, their text form, and what actions mean
+//! ([`execute`](mod@execute), for one packet, slowly).
 //!
 //! Both towers speak it: `xlate` writes [`Action`]s, the `datapath` runs them, `udpif` compares them.
 //! The text forms are those of `ovs-dpctl`, byte for byte: they are interfaces.
 
 pub mod action;
 pub mod drops;
+pub mod execute;
 pub mod text;
 pub mod ufid;
 pub mod userspace;

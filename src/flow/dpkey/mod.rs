@@ -42,6 +42,15 @@ impl OdpNames for NoOdpNames {
     }
 }
 
+impl OdpNames for std::collections::BTreeMap<OdpPort, String> {
+    fn number(&self, name: &str) -> Option<OdpPort> {
+        self.iter().find(|(_, n)| *n == name).map(|(p, _)| *p)
+    }
+    fn name(&self, port: OdpPort) -> Option<&str> {
+        self.get(&port).map(String::as_str)
+    }
+}
+
 /// Why a key's text was refused. What the peer says, it says in the peer's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the message says it")]

@@ -7,6 +7,7 @@
 mod ct;
 mod fields;
 mod format;
+mod geneve;
 mod nsh;
 mod parse;
 mod put;
@@ -16,51 +17,19 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod tnl_push;
-mod tunnel;
 mod userspace;
 
 pub use format::{format_actions, put_actions};
 pub use parse::parse_actions;
 pub use stats::{format_stats, put_stats, put_tcp_flags};
 
-use flow::OdpPort;
-use std::collections::BTreeMap;
+pub use flow::{NoOdpNames, OdpNames};
 
 /// How deep actions may be nested in text.
 pub const NESTED_MAX: u32 = 32;
 /// How many actions a text may have, nested ones included. Open vSwitch's limit is 64 kB of Netlink
 /// attributes; no action is smaller than 8 bytes there.
 pub const ACTIONS_MAX: usize = 8192;
-
-/// Names of a datapath's ports.
-pub trait OdpNames {
-    /// The port's name.
-    fn name(&self, port: OdpPort) -> Option<&str>;
-    /// The port with this name.
-    fn number(&self, name: &str) -> Option<OdpPort>;
-}
-
-/// Knows no names.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoOdpNames;
-
-impl OdpNames for NoOdpNames {
-    fn name(&self, _: OdpPort) -> Option<&str> {
-        None
-    }
-    fn number(&self, _: &str) -> Option<OdpPort> {
-        None
-    }
-}
-
-impl OdpNames for BTreeMap<OdpPort, String> {
-    fn name(&self, port: OdpPort) -> Option<&str> {
-        self.get(&port).map(String::as_str)
-    }
-    fn number(&self, name: &str) -> Option<OdpPort> {
-        self.iter().find(|(_, n)| *n == name).map(|(p, _)| *p)
-    }
-}
 
 /// Why a text of actions was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -177,25 +177,6 @@ impl<'a> Scan<'a> {
             self.0 = &self.0[2..];
         }
     }
-
-    /// Flags by name with `|` between them, or one number; up to (not with) the closing parenthesis.
-    pub(super) fn flags(&mut self, names: &[&str]) -> Option<u32> {
-        let mut copy = *self;
-        if let Some(n) = copy.int()
-            && copy.0.starts_with(')')
-        {
-            *self = copy;
-            return (n >> names.len() == 0).then_some(n as u32);
-        }
-        let mut set = 0;
-        loop {
-            let name = self.word(&['|', ')', ',', ' '])?;
-            set |= 1 << names.iter().position(|n| *n == name)?;
-            if !self.is("|") {
-                return Some(set);
-            }
-        }
-    }
 }
 
 /// Flags by name with `delimiter` between them, the unnamed ones as a number behind; `0` for none.

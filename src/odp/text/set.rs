@@ -1,10 +1,11 @@
 //! Text of `set(...)`, masked or not.
 
 use super::fields;
+use super::nsh;
 use super::put::{AltHex, put};
 use super::scan::Scan;
-use super::{nsh, tunnel};
 use crate::action::{Action, SetKey};
+use flow::{Attr, Flow, NoOdpNames, OdpKey};
 
 /// `set(header(...))`. A mask is of the same kind as the key.
 pub(super) fn put_set(out: &mut String, key: &SetKey, mask: Option<&SetKey>) {
@@ -39,8 +40,10 @@ fn put_special(out: &mut String, key: &SetKey, mask: Option<&SetKey>) {
             put_word(out, "skb_mark", *v, mask);
         }
         (SetKey::Tunnel(t), _) => {
-            out.push_str("tunnel(");
-            tunnel::put_tunnel(out, t);
+            let mut flow = Flow::zero();
+            flow.tunnel = **t;
+            Attr::Tunnel.format(out, (&flow, None), &NoOdpNames, true);
+            out.pop(); // the closing parenthesis is the caller's
         }
         (
             SetKey::NdExtensions {
@@ -137,6 +140,7 @@ fn scan_lse(s: &mut Scan<'_>) -> Option<(u32, u32)> {
 
 /// `set(...)`; the word `set(` has been read, the closing parenthesis is taken.
 pub(super) fn scan_set(s: &mut Scan<'_>) -> Option<Action> {
+    let start = *s;
     let name = s.word(&['('])?;
     s.lit("(")?;
     let (key, mask) = match name {
@@ -146,9 +150,11 @@ pub(super) fn scan_set(s: &mut Scan<'_>) -> Option<Action> {
         "nsh" => nsh::scan_key(s).map(|(v, m)| (SetKey::Nsh(v), SetKey::Nsh(m)))?,
         "nd_ext" => scan_nd_extensions(s)?,
         "tunnel" => {
-            let tunnel = tunnel::scan_tunnel(s)?;
+            let mut key = OdpKey::empty();
+            let (_, rest) = Attr::parse(start.0, &mut key, &NoOdpNames).ok()?;
+            s.0 = rest;
             s.lit(")")?;
-            return Some(Action::Set(SetKey::Tunnel(Box::new(tunnel))));
+            return Some(Action::Set(SetKey::Tunnel(Box::new(key.flow.tunnel))));
         }
         _ => scan_header(s, name)?,
     };

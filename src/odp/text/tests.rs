@@ -8,8 +8,9 @@ use crate::drops::DropReason;
 use crate::ufid::FlowStats;
 use crate::userspace::{SlowReason, Userspace, UserspaceCookie};
 use base::clock::Nanos;
-use flow::{NshKey, OfPort, TunnelKey};
+use flow::{NshKey, OdpPort, OfPort, TunnelKey};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use wire::{EthAddr, Ipv4, Ipv6, U32};
 use zerocopy::FromZeros;
 

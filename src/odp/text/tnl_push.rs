@@ -2,9 +2,9 @@
 
 use super::OdpNames;
 use super::format::put_port;
+use super::geneve::{put_geneve_options, scan_geneve_options};
 use super::put::{AltHex, put};
 use super::scan::Scan;
-use super::tunnel::{put_geneve_options, scan_geneve_options};
 use crate::action::{TunnelPush, VportType};
 use smallvec::SmallVec;
 use wire::{EthAddr, Ipv4, Ipv6};
