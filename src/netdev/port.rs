@@ -177,6 +177,9 @@ impl<C: Class> Device for Port<C> {
     fn request_txq(&self, n: u32) {
         self.class.request_txq(n);
     }
+    fn numa_id(&self) -> u32 {
+        self.link.numa_id()
+    }
     fn rx_open(&self, queue: u32) -> Result<Box<dyn RxQueue>, NetdevError> {
         self.usable()?;
         self.class.rx_open(&self.link, queue)

@@ -8,8 +8,8 @@
 use crate::device::{Config, Device, Provider, RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
 use crate::landing::{Arrival, Landing};
-use crate::linux::Link;
 use crate::linux::socket::{PacketSocket, SendSlot};
+use crate::linux::{Link, changes_fd, changes_seen};
 use crate::outgoing::{finish_and_send, fits, kernel_takes};
 use crate::port::{Class, Port, no_such_queue};
 use crate::vnet::{self, VNET_BYTES, VnetHeader};
@@ -34,6 +34,12 @@ impl Provider for SystemProvider {
     }
     fn open(&self, name: &str) -> Result<Arc<dyn Device>, NetdevError> {
         Ok(Port::new(Link::open(name, "system")?, System))
+    }
+    fn wake_fd(&self) -> Option<RawFd> {
+        changes_fd()
+    }
+    fn run(&self) {
+        changes_seen();
     }
 }
 
@@ -71,14 +77,7 @@ impl Class for System {
         }))
     }
     fn tx_open(&self, link: &Arc<Link>, _queue: u32) -> Result<Box<dyn TxQueue>, NetdevError> {
-        let born = link.generation();
-        let socket = PacketSocket::open(link.index_or_gone()?, false)
-            .map_err(|e| link.error("open packet socket", e))?;
-        Ok(Box::new(SystemTx {
-            link: Arc::clone(link),
-            born,
-            socket,
-        }))
+        Ok(Box::new(SystemTx::open(link)?))
     }
 }
 
@@ -161,7 +160,7 @@ impl RxQueue for SystemRx {
 
 /// Sends with one system call per batch.
 #[derive(Debug)]
-struct SystemTx {
+pub(crate) struct SystemTx {
     link: Arc<Link>,
     born: u32,
     socket: PacketSocket,
@@ -189,6 +188,18 @@ impl TxQueue for SystemTx {
 }
 
 impl SystemTx {
+    /// A sender to any kernel device.
+    pub(crate) fn open(link: &Arc<Link>) -> Result<Self, NetdevError> {
+        let born = link.generation();
+        let socket = PacketSocket::open(link.index_or_gone()?, false)
+            .map_err(|e| link.error("open packet socket", e))?;
+        Ok(Self {
+            link: Arc::clone(link),
+            born,
+            socket,
+        })
+    }
+
     fn send_chunk(&self, frames: &[Frame], report: &mut TxReport) {
         let mtu = self.link.mtu();
         let mut ready: ArrayVec<&Frame, BATCH_MAX> = ArrayVec::new();

@@ -9,7 +9,7 @@
 use crate::device::{Config, Device, Provider, RxQueue, Stats, TxQueue, TxReport};
 use crate::error::NetdevError;
 use crate::landing::{Arrival, Landing};
-use crate::linux::{Link, ioctl};
+use crate::linux::{Link, changes_fd, changes_seen, check_name, ioctl};
 use crate::outgoing::{finish_and_send, fits, kernel_takes};
 use crate::port::{Class, Port, no_such_queue};
 use crate::vnet::{self, VNET_BYTES};
@@ -60,6 +60,7 @@ impl Provider for TapProvider {
         false
     }
     fn open(&self, name: &str) -> Result<Arc<dyn Device>, NetdevError> {
+        check_name(name)?;
         let file = make(name).map_err(|e| failed(name, e))?;
         let link = Link::open(name, self.class)?;
         Ok(Port::new(
@@ -68,6 +69,12 @@ impl Provider for TapProvider {
                 file: Mutex::new(Arc::new(file)),
             },
         ))
+    }
+    fn wake_fd(&self) -> Option<RawFd> {
+        changes_fd()
+    }
+    fn run(&self) {
+        changes_seen();
     }
 }
 

@@ -20,9 +20,10 @@ mod rings;
 
 use crate::device::{Device, Provider};
 use crate::error::NetdevError;
-use crate::linux::Link;
+use crate::linux::{Link, changes_fd, changes_seen};
 use crate::port::Port;
 use base::sync::Arc;
+use std::os::fd::RawFd;
 
 /// Frames of the rx half: a full fill ring, and as many again for packets that are on their way.
 const RX_FRAMES: u32 = 4096;
@@ -51,5 +52,11 @@ impl Provider for AfxdpProvider {
             Link::open(name, "afxdp")?,
             port::Afxdp::default(),
         ))
+    }
+    fn wake_fd(&self) -> Option<RawFd> {
+        changes_fd()
+    }
+    fn run(&self) {
+        changes_seen();
     }
 }

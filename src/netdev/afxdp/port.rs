@@ -13,6 +13,7 @@ use crate::device::{Config, RxQueue, Stats, TxQueue};
 use crate::error::NetdevError;
 use crate::linux::{Link, LinkInfo};
 use crate::port::{Class, no_such_queue};
+use crate::system::SystemTx;
 use base::clock::{monotonic_ns, sleep};
 use base::sync::{Arc, AtomicU32, Mutex, Ordering, lock};
 use packet::HeapPool;
@@ -49,8 +50,6 @@ struct Attachment {
     options: Options,
     mode: Mode,
     frame_bytes: u32,
-    /// Each sending thread has a tx queue to itself.
-    tx_alone: bool,
     partial: bool,
 }
 
@@ -130,14 +129,12 @@ impl Afxdp {
                 statistics,
             });
         }
-        let senders = self.senders.load(Ordering::Relaxed);
         Ok(Attachment {
             program,
             queues,
             options,
             mode,
             frame_bytes,
-            tx_alone: (1..=options.n_rxq).contains(&senders),
             partial: info.kind == "veth",
         })
     }
@@ -213,7 +210,7 @@ impl Class for Afxdp {
                     tracing::info!(target: "netdev_afxdp", "{}: {} mode, {} queue(s), frames of {} bytes",
                         link.name(), mode.name(), options.n_rxq, attachment.frame_bytes);
                     *attached = Some(attachment);
-                    return Ok(());
+                    return link.refresh().map(drop); // hears of our program
                 }
                 Err(e) => {
                     tracing::debug!(target: "netdev_afxdp", "{} mode: {e}", mode.name());
@@ -231,12 +228,10 @@ impl Class for Afxdp {
 
     fn wants_attach(&self, link: &Link) -> bool {
         let wanted = *lock(&self.wanted);
-        let senders = self.senders.load(Ordering::Relaxed);
         match &*lock(&self.attached) {
             Some(a) => {
-                let alone = (1..=wanted.n_rxq).contains(&senders);
                 a.options != wanted
-                    || a.tx_alone != alone
+                    || detached(link)
                     || frame_bytes(link.mtu()).is_none_or(|size| size > a.frame_bytes)
                     || self.shared.stuck.load(Ordering::Relaxed)
             }
@@ -269,15 +264,25 @@ impl Class for Afxdp {
         }
     }
 
+    /// With a queue for each packet thread, thread `n` has queue `n` to itself; with fewer queues threads
+    /// share them. Who finds no queue so (control threads, threads nobody announced) sends by a packet
+    /// socket: slower, but it needs no lock and works.
     fn tx_open(&self, link: &Arc<Link>, queue: u32) -> Result<Box<dyn TxQueue>, NetdevError> {
         let attached = lock(&self.attached);
         let a = attached
             .as_ref()
             .ok_or_else(|| no_such_queue(link, "open tx queue"))?;
-        let slot = &a.queues[queue as usize % a.queues.len()].tx;
-        match Tx::open(slot, a.tx_alone) {
+        let n = a.options.n_rxq;
+        let alone = (1..=n).contains(&self.senders.load(Ordering::Relaxed));
+        let slot = &a.queues[(queue % n) as usize].tx;
+        let tx = if alone && queue >= n {
+            None
+        } else {
+            Tx::open(slot, alone)
+        };
+        match tx {
             Some(tx) => Ok(Box::new(tx)),
-            None => Err(in_use(link, "open tx queue")),
+            None => Ok(Box::new(SystemTx::open(link)?)),
         }
     }
 
@@ -334,6 +339,12 @@ impl Class for Afxdp {
             .push(("tx_device_drops".into(), load(&self.shared.tx_device_drops)));
         stats
     }
+}
+
+/// True when somebody took our program off the device. What was heard may be older than the program, so
+/// the kernel is asked.
+fn detached(link: &Link) -> bool {
+    link.xdp_id() == 0 && link.refresh().is_ok() && link.xdp_id() == 0
 }
 
 fn in_use(link: &Link, op: &'static str) -> NetdevError {

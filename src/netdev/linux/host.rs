@@ -15,12 +15,41 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// Moves whenever any kernel device's facts changed: what a control loop can wait on.
 pub fn changes() -> &'static Seq {
     static CHANGES: OnceLock<Seq> = OnceLock::new();
     CHANGES.get_or_init(Seq::new)
+}
+
+/// Readable since a kernel device changed; `None` when the process has no descriptor left for it.
+fn changed_event() -> Option<&'static OwnedFd> {
+    static EVENT: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    EVENT
+        .get_or_init(|| rustix::event::eventfd(0, flags).ok())
+        .as_ref()
+}
+
+/// A descriptor that is readable from a change of a kernel device until [`changes_seen`].
+pub(crate) fn changes_fd() -> Option<RawFd> {
+    changed_event().map(AsRawFd::as_raw_fd)
+}
+
+/// Makes [`changes_fd`] wait for the next change.
+pub(crate) fn changes_seen() {
+    if let Some(event) = changed_event() {
+        let _ = rustix::io::read(event, &mut [0; 8]);
+    }
+}
+
+/// Tells everybody that a kernel device changed.
+pub(super) fn announce() {
+    changes().change();
+    if let Some(event) = changed_event() {
+        let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+    }
 }
 
 static HOSTS: Mutex<Vec<(u64, Weak<Host>)>> = Mutex::new(Vec::new());

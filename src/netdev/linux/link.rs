@@ -7,8 +7,9 @@
 //!
 //! Readers: packet threads read `generation` and `is_up`, which are plain atomics; everything else locks.
 
+use super::host::announce;
 use super::socket::{PacketSocket, promiscuous};
-use super::{Host, LinkChange, LinkInfo, changes};
+use super::{Host, LinkChange, LinkInfo};
 use crate::device::{DeviceFlags, LinkFeatures, Stats};
 use crate::error::NetdevError;
 use crate::flags;
@@ -57,6 +58,7 @@ impl Link {
     /// # Errors
     /// NoSuchDevice, NoPermission, or what the kernel says.
     pub(crate) fn open(name: &str, class: &'static str) -> Result<Arc<Self>, NetdevError> {
+        check_name(name)?;
         let host = Host::current().map_err(|e| error(name, "netlink", e))?;
         let link = Arc::new(Self {
             generation: AtomicU32::new(0),
@@ -102,7 +104,7 @@ impl Link {
     /// Tells everybody who follows this device that something about it changed.
     pub(crate) fn changed(&self) {
         self.seq.fetch_add(1, Ordering::Relaxed);
-        changes().change();
+        announce();
     }
     pub(crate) fn carrier_resets(&self) -> u64 {
         self.carrier_resets.load(Ordering::Relaxed)
@@ -117,6 +119,10 @@ impl Link {
     pub(crate) fn index(&self) -> Option<u32> {
         let state = lock(&self.state);
         state.present.then_some(state.info.index)
+    }
+    /// Id of the XDP program on the device as last heard, 0 for none.
+    pub(crate) fn xdp_id(&self) -> u32 {
+        lock(&self.state).info.xdp_id
     }
     pub(crate) fn carrier(&self) -> bool {
         let state = lock(&self.state);
@@ -326,6 +332,13 @@ impl Link {
         self.index()?;
         self.host.features(&self.name).ok()
     }
+    /// NUMA node of the device, 0 when it has none.
+    pub(crate) fn numa_id(&self) -> u32 {
+        let path = format!("/sys/class/net/{}/device/numa_node", self.name);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
     /// The `status` column's facts that every kernel device has.
     pub(crate) fn status(&self) -> BTreeMap<String, String> {
         let mut map = BTreeMap::new();
@@ -346,6 +359,20 @@ impl Drop for Link {
             flags::restore(&self.host, index);
         }
     }
+}
+
+/// Refuses names that Linux uses itself (directories of `/proc/sys/net/ipv4/conf`).
+///
+/// # Errors
+/// ReservedName.
+pub(crate) fn check_name(name: &str) -> Result<(), NetdevError> {
+    if matches!(name, "default" | "all") {
+        return Err(NetdevError::ReservedName {
+            name: name.to_owned(),
+            why: "Linux forbids network device with this name".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Wraps what the kernel said, with the cases that have a name of their own.

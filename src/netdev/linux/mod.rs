@@ -15,7 +15,7 @@ mod link;
 mod netlink;
 pub(crate) mod socket;
 
-pub(crate) use host::Host;
 pub use host::changes;
-pub(crate) use link::Link;
+pub(crate) use host::{Host, changes_fd, changes_seen};
+pub(crate) use link::{Link, check_name};
 pub(crate) use netlink::{LinkChange, LinkInfo};

@@ -57,7 +57,7 @@ fn pings_and_tcp(mode: &str) {
     assert!(sums[0].received > 2000 && sums[0].dropped == 0, "{sums:?}");
     // Every packet that the device counts was received by the wire or is received now.
     p.run("ip link set dev eth0 down");
-    let received = sums[0].received + a.rx_open(0).unwrap().drain();
+    let received = sums[0].received + a.rx_open(0).expect("queue 0").drain();
     let stats = a.stats();
     assert_eq!(stats.rx_packets, Some(received), "{stats:?}");
     assert!(
@@ -116,18 +116,24 @@ fn several_queues_each_have_a_socket_and_too_many_are_refused() {
     ));
     p.run("ip link set eth0 up");
     let a = opened("va", &[("n_rxq", "4")]);
-    a.request_txq(4);
-    assert!(a.needs_reconfigure());
-    a.reconfigure().unwrap();
     assert_eq!((a.n_rxq(), a.n_txq()), (4, 4));
     let queues: Vec<_> = (0..4).map(|q| a.rx_open(q).unwrap()).collect();
     assert!(a.rx_open(0).is_err() && a.rx_open(4).is_err());
-    let _tx = a.tx_open(0).unwrap();
-    assert_eq!(
-        a.tx_open(4).unwrap_err().errno(),
-        libc::EBUSY,
-        "each sender has its own"
-    );
+    // Each announced sender has a queue of its own, others a socket; unannounced ones share.
+    for senders in [4, 5, 0] {
+        a.request_txq(senders);
+        assert!(!a.needs_reconfigure());
+        let mut senders: Vec<_> = [0, 1, 2, 3, 4, 1024].map(|q| a.tx_open(q).unwrap()).into();
+        for tx in &mut senders {
+            let mut batch = Batch::new();
+            batch.push(broadcast(64, 1)).unwrap();
+            assert_eq!(tx.send(&mut batch).sent, 1);
+            tx.flush();
+        }
+    }
+    until("all arrived", || {
+        p.run("ip -s -o link show eth0").contains(" 18 ")
+    });
     drop(queues);
     a.rx_open(0).unwrap();
     a.set_config(&[("n_rxq".into(), "5".into())].into())
@@ -479,4 +485,63 @@ fn a_killed_process_leaves_no_program_and_no_flag() {
     p.run("ping -c 1 -W 5 192.0.2.7"); // the kernel has its packets back
     flood.kill().unwrap();
     flood.wait().unwrap();
+}
+
+#[test]
+fn without_rights_the_missing_capability_is_named() {
+    if std::env::var_os("RINGWAY_TEST_POWERLESS").is_some() {
+        let a = AfxdpProvider.open("va").unwrap();
+        let refusal = a.reconfigure().unwrap_err();
+        assert!(
+            matches!(refusal, NetdevError::NoPermission { .. }),
+            "{refusal}"
+        );
+        assert!(refusal.to_string().contains("CAP_NET_ADMIN"), "{refusal}");
+        for (class, name) in [("tap", "t0"), ("system", "va")] {
+            let all = netdev::providers();
+            let provider = all.iter().find(|p| p.class() == class).unwrap();
+            let result = provider.open(name).and_then(|d| d.rx_open(0).map(drop));
+            assert!(result.is_err(), "{class}");
+        }
+        return;
+    }
+    let (here, p) = (Namespace::new(), Namespace::new());
+    here.enter();
+    veth("va", &p, "192.0.2.1/24");
+    let me = std::env::current_exe().unwrap();
+    let name = "without_rights_the_missing_capability_is_named";
+    sh(&format!(
+        "RINGWAY_TEST_POWERLESS=1 setpriv --bounding-set=-all --inh-caps=-all {} --exact {name}",
+        me.display()
+    ));
+}
+
+#[test]
+fn a_program_taken_off_by_somebody_is_put_on_again() {
+    let (here, p) = (Namespace::new(), Namespace::new());
+    here.enter();
+    veth("va", &p, "192.0.2.1/24");
+    let a = opened("va", &[]);
+    assert!(!a.needs_reconfigure());
+    let id = sh("ip -d link show va")
+        .split("prog/xdp id ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
+    let links = sh("bpftool link show");
+    let link = links
+        .lines()
+        .find(|l| l.contains(&format!("prog {id} ")))
+        .unwrap();
+    sh(&format!(
+        "bpftool link detach id {}",
+        link.split(':').next().unwrap()
+    ));
+    a.stats(); // asked for every few seconds
+    until("noticed", || a.needs_reconfigure());
+    a.reconfigure().unwrap();
+    assert!(sh("ip -d link show va").contains("prog/xdp"));
 }

@@ -338,3 +338,27 @@ fn sleeping_on_the_descriptor_ends_with_a_packet() {
         tx = delayed.unwrap().join().unwrap();
     }
 }
+
+#[test]
+fn a_change_wakes_who_waits_for_it() {
+    let (here, p) = (Namespace::new(), Namespace::new());
+    here.enter();
+    veth("va", &p, "192.0.2.1/24");
+    let a = opened("system", "va");
+    let all = netdev::providers();
+    let fd = all[0].wake_fd().unwrap();
+    assert!(
+        all.iter().all(|p| p.wake_fd() == Some(fd)),
+        "one descriptor for all"
+    );
+    all[0].run();
+    let (seq, seen) = (a.change_seq(), netdev::changes().read());
+    p.run("ip link set eth0 down");
+    assert!(kit::sleep_on(fd));
+    netdev::changes().wait(seen, std::time::Duration::from_secs(5));
+    until("the device says so too", || a.change_seq() > seq);
+    assert!(matches!(
+        open("tap", "default"),
+        Err(NetdevError::ReservedName { .. })
+    ));
+}
