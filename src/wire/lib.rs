@@ -10,6 +10,9 @@ pub mod addr;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod geneve;
+pub mod gre;
+pub mod gtpu;
 pub mod header;
 pub mod icmp;
 pub mod icmpv6;
@@ -21,6 +24,7 @@ pub mod sctp;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
+pub mod vxlan;
 
 pub use addr::{EthAddr, Ipv4, Ipv6};
 pub use header::Header;
