@@ -10,6 +10,10 @@ use wire::EthAddr;
 /// Options of a port: the `options` column, or a TOML table.
 pub type Config = BTreeMap<String, String>;
 
+/// The number of a tx queue, and all above it, for senders that are no packet thread: they send rarely
+/// and must not take a queue away from one.
+pub const CONTROL_TXQ: u32 = 1024;
+
 /// A port class.
 pub trait Provider: Send + Sync + Debug {
     /// The class's name as written in configurations.
@@ -80,15 +84,16 @@ pub trait Device: Send + Sync + Debug {
     fn n_txq(&self) -> u32 {
         1
     }
-    /// How many tx queues the packet threads would like (takes effect in `reconfigure`).
+    /// How many packet threads will send. With at least as many tx queues each gets one to itself and
+    /// sends without a lock; takes effect when tx queues are opened.
     fn request_txq(&self, _n: u32) {}
     /// Opens rx queue `queue`, to be moved into the thread that polls it.
     ///
     /// # Errors
     /// [`NetdevError::CannotReceive`], or what the host says.
     fn rx_open(&self, queue: u32) -> Result<Box<dyn RxQueue>, NetdevError>;
-    /// Opens a sender for packet thread number `queue`. Threads beyond the device's queues share one
-    /// under a lock.
+    /// Opens a sender for packet thread number `queue`, or ([`CONTROL_TXQ`]) for a control thread. Threads
+    /// beyond the device's queues share one under a lock.
     ///
     /// # Errors
     /// What the host says.

@@ -31,8 +31,8 @@ mod vnet;
 mod vport;
 
 pub use device::{
-    Config, Device, DeviceFlags, Direction, Duplex, LinkFeatures, Provider, QosDetails, QosType,
-    QueueStats, RxQueue, Stats, TunnelConfig, TxQueue, TxReport,
+    CONTROL_TXQ, Config, Device, DeviceFlags, Direction, Duplex, LinkFeatures, Provider,
+    QosDetails, QosType, QueueStats, RxQueue, Stats, TunnelConfig, TxQueue, TxReport,
 };
 pub use error::{NetdevError, os_error};
 pub use linux::changes;

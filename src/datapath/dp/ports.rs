@@ -37,7 +37,7 @@ pub(crate) struct Port {
 
 /// Stands in for the sender of a device that cannot be opened: everything is an error.
 #[derive(Debug)]
-struct NoTx;
+pub(super) struct NoTx;
 
 impl TxQueue for NoTx {
     fn send(&mut self, batch: &mut Batch) -> TxReport {
@@ -188,7 +188,6 @@ impl Datapath {
                 "{}: cannot add a loopback device", device.name());
             return Err(DpifError::Invalid);
         }
-        device.request_txq(u32::try_from(self.pmds().len() + 1).unwrap_or(u32::MAX));
         if device.needs_reconfigure() {
             device.reconfigure().map_err(|e| netdev_error(&e))?;
         }

@@ -4,6 +4,7 @@
 //! thread (between two batches) and giving it to another; the others keep forwarding.
 
 use super::assign::{Algorithm, Decision, Rxq, Thread, assign};
+use super::ports::NoTx;
 use super::{Admin, Datapath, Environment, Port, Threading, add_stats};
 use crate::ingress::Ingress;
 use crate::limits::INTERVALS;
@@ -61,6 +62,10 @@ impl Datapath {
     /// Makes the set of packet threads what it should be; true when it changed.
     pub(super) fn adjust_threads(&self, admin: &mut Admin) -> bool {
         let wanted = self.wanted_cores(admin);
+        let senders = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        for port in admin.ports.values() {
+            port.device.request_txq(senders.max(1));
+        }
         let now = self.pmds();
         let keeps = |p: &PmdHandle| {
             let core = p.shared.core;
@@ -87,6 +92,7 @@ impl Datapath {
         for pmd in gone {
             self.retire(&pmd);
         }
+        self.reopen_senders(admin);
         let nodes: BTreeSet<u32> = wanted.iter().map(|w| w.1).collect();
         for node in nodes {
             let n = wanted.iter().filter(|w| w.1 == node).count();
@@ -124,6 +130,22 @@ impl Datapath {
         tracing::info!(target: "dpif_netdev",
             "PMD thread on numa_id: {numa}, core id: {:2} created.", core.0);
         Some(pmd)
+    }
+
+    /// Opens polled ports' senders again on all threads: how queues are divided depends on how many there
+    /// are. All are given back before the first is taken.
+    fn reopen_senders(&self, admin: &Admin) {
+        let pmds = self.pmds();
+        for port in admin.ports.values().filter(|p| p.device.is_pmd()) {
+            let number = port.number.0;
+            for pmd in pmds.iter() {
+                drop(pmd.call(move |p| p.exec.outs.add(number, Box::new(NoTx))));
+            }
+            for pmd in pmds.iter() {
+                let tx = port.open_tx(pmd.txq);
+                drop(pmd.call(move |p| p.exec.outs.add(number, tx)));
+            }
+        }
     }
 
     /// Ends a packet thread whose queues were taken away; its counters and account stay.

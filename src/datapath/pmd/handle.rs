@@ -51,7 +51,7 @@ pub(crate) struct PmdHandle {
 }
 
 /// The tx queue of the thread of ports that are not polled: behind those of all others.
-const MAIN_TXQ: u32 = 1024;
+const MAIN_TXQ: u32 = netdev::CONTROL_TXQ;
 
 impl PmdHandle {
     /// A packet thread that only runs when it is told to.

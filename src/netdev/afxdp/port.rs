@@ -9,7 +9,7 @@ use super::program::{Program, foreign};
 use super::queue::{Rx, Shared, Slot, Tx, TxSide};
 use super::rings::{self, Binding, RxRing};
 use super::{QUEUES_MAX, XDP_HEADROOM};
-use crate::device::{Config, RxQueue, Stats, TxQueue};
+use crate::device::{CONTROL_TXQ, Config, RxQueue, Stats, TxQueue};
 use crate::error::NetdevError;
 use crate::linux::{Link, LinkInfo};
 use crate::port::{Class, no_such_queue};
@@ -264,9 +264,9 @@ impl Class for Afxdp {
         }
     }
 
-    /// With a queue for each packet thread, thread `n` has queue `n` to itself; with fewer queues threads
-    /// share them. Who finds no queue so (control threads, threads nobody announced) sends by a packet
-    /// socket: slower, but it needs no lock and works.
+    /// With a queue for each packet thread, every thread has one to itself; with fewer queues threads share
+    /// them. Who finds no queue so (control threads, threads nobody announced) sends by a packet socket:
+    /// slower, but it needs no lock and works.
     fn tx_open(&self, link: &Arc<Link>, queue: u32) -> Result<Box<dyn TxQueue>, NetdevError> {
         let attached = lock(&self.attached);
         let a = attached
@@ -274,11 +274,11 @@ impl Class for Afxdp {
             .ok_or_else(|| no_such_queue(link, "open tx queue"))?;
         let n = a.options.n_rxq;
         let alone = (1..=n).contains(&self.senders.load(Ordering::Relaxed));
-        let slot = &a.queues[(queue % n) as usize].tx;
-        let tx = if alone && queue >= n {
-            None
-        } else {
-            Tx::open(slot, alone)
+        let slot = |i: u32| &a.queues[(i % n) as usize].tx;
+        let tx = match (alone, queue) {
+            (true, CONTROL_TXQ..) => None,
+            (true, _) => (queue..queue + n).find_map(|i| Tx::open(slot(i), true)),
+            (false, _) => Tx::open(slot(queue), false),
         };
         match tx {
             Some(tx) => Ok(Box::new(tx)),
