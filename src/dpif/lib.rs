@@ -8,14 +8,24 @@
 //! translation. Packets run by `Resume` are *not* counted in the flow's statistics but reported back, so
 //! that whoever sent the operation credits them.
 //!
+//! [`Registry`] knows the datapath types and hands out datapaths behind a [`Front`], which logs every
+//! operation and does above the provider what the provider cannot do itself. [`fake`] is a datapath in
+//! memory to test against. [`format_flow`] is a flow as `dpctl/dump-flows` prints it.
+//!
 //! Threads: every method may be called from any control thread; none blocks a packet thread.
 
 pub mod error;
 pub mod fake;
+pub mod format;
+pub mod front;
+mod help;
+mod log;
 pub mod registry;
 pub mod types;
 
 pub use error::DpifError;
+pub use format::format_flow;
+pub use front::Front;
 pub use odp::{FlowStats, OdpPort, Ufid};
 pub use registry::{OpenMode, Registry, normalize_type, parse_name};
 pub use types::{

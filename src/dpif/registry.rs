@@ -5,7 +5,9 @@
 //! cannot be unregistered.
 
 use crate::error::DpifError;
+use crate::front::Front;
 use crate::types::{Dpif, Provider};
+use base::clock::Clock;
 use base::sync::{Arc, Mutex, Weak, lock};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +16,10 @@ pub const DEFAULT_TYPE: &str = "system";
 
 /// Datapath types. A handle: clones are the same registry.
 #[derive(Debug, Clone, Default)]
-pub struct Registry(Arc<Mutex<State>>);
+pub struct Registry {
+    state: Arc<Mutex<State>>,
+    clock: Clock,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,13 +51,22 @@ impl Registry {
         Self::default()
     }
 
+    /// A registry without types, whose log lines show ages by `clock`.
+    #[must_use]
+    pub fn with_clock(clock: Clock) -> Self {
+        Self {
+            clock,
+            ..Self::default()
+        }
+    }
+
     /// Adds a type.
     ///
     /// # Errors
     /// Invalid when the type is disallowed, Exists when it is there.
     pub fn register(&self, provider: Arc<dyn Provider>) -> Result<(), DpifError> {
         let name = provider.type_name().to_owned();
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if state.disallowed.contains(&name) {
             tracing::debug!(target: "dpif", "attempted to register disallowed provider: {name}");
             return Err(DpifError::Invalid);
@@ -75,7 +89,7 @@ impl Registry {
     /// # Errors
     /// UnknownType, or Busy while datapaths of it are open.
     pub fn unregister(&self, type_name: &str) -> Result<(), DpifError> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let entry = state.types.get(type_name).ok_or(DpifError::UnknownType)?;
         if entry.open.iter().any(|d| d.strong_count() > 0) {
             tracing::warn!(target: "dpif",
@@ -88,19 +102,19 @@ impl Registry {
 
     /// Makes every later [`Registry::register`] of that type fail (`--disable-system`).
     pub fn disallow(&self, type_name: &str) {
-        lock(&self.0).disallowed.insert(type_name.to_owned());
+        lock(&self.state).disallowed.insert(type_name.to_owned());
     }
 
     /// Names of the types, sorted.
     #[must_use]
     pub fn types(&self) -> Vec<String> {
-        lock(&self.0).types.keys().cloned().collect()
+        lock(&self.state).types.keys().cloned().collect()
     }
 
     /// A type by name.
     #[must_use]
     pub fn provider(&self, type_name: &str) -> Option<Arc<dyn Provider>> {
-        let state = lock(&self.0);
+        let state = lock(&self.state);
         let entry = state.types.get(normalize_type(type_name))?;
         Some(Arc::clone(&entry.provider))
     }
@@ -158,8 +172,9 @@ impl Registry {
                 "could not create datapath {name} of unknown type {type_name}");
             return Err(DpifError::UnknownType);
         };
-        let dpif = provider.open(name, create)?;
-        if let Some(entry) = lock(&self.0).types.get_mut(type_name) {
+        let front = Front::new(provider.open(name, create)?, self.clock.clone());
+        let dpif: Arc<dyn Dpif> = Arc::new(front);
+        if let Some(entry) = lock(&self.state).types.get_mut(type_name) {
             entry.open.retain(|d| d.strong_count() > 0);
             entry.open.push(Arc::downgrade(&dpif));
         }

@@ -35,7 +35,7 @@ pub trait Provider: Send + Sync + Debug {
     }
 }
 
-/// An open datapath.
+/// An open datapath. Every method is also in [`crate::Front`], which passes it on: a new one goes there, too.
 pub trait Dpif: Send + Sync + Debug {
     /// Type, e.g. `netdev`.
     fn type_name(&self) -> &str;

@@ -4,9 +4,10 @@ use super::flows::{self, add_stats};
 use super::upcalls::{PARK_MAX, Parked};
 use super::{Core, State};
 use crate::error::DpifError;
-use crate::types::{Execute, Op, ParkToken, Resume, Upcall, UpcallKind};
+use crate::types::{Execute, Op, ParkToken, PmdId, Resume, Upcall, UpcallKind};
 use base::sync::Arc;
-use flow::{CtMeta, Flow, Metadata};
+use flow::{Flow, Metadata};
+use odp::execute::{Datapath, Packet, execute};
 use odp::{Action, Actions, DropReason, FlowStats, OdpPort, Ufid, Userspace};
 use packet::{Frame, HeapPool};
 use std::collections::BTreeMap;
@@ -57,14 +58,12 @@ impl Ledger {
     }
 }
 
-/// A packet on its way: its bytes and the key they had when it came in or was recirculated.
+/// A packet on its way through a list of actions: the key it had when it came in or was recirculated.
 struct Run<'a> {
     core: &'a Core,
     state: &'a mut State,
     key: Flow,
     depth: u32,
-    /// Bytes that the next copy keeps, after `trunc`; 0 for all.
-    keep: usize,
 }
 
 pub(super) fn inject(core: &Core, state: &mut State, port: OdpPort, packet: &[u8]) {
@@ -99,7 +98,6 @@ fn process(core: &Core, state: &mut State, frame: Frame, key: &Flow, depth: u32)
         state,
         key: *key,
         depth,
-        keep: 0,
     };
     run.all(frame, &actions);
 }
@@ -190,7 +188,6 @@ fn run_execute(core: &Core, state: &mut State, execute: &mut Execute) -> Result<
         state,
         key,
         depth: 0,
-        keep: 0,
     };
     run.all(frame, &execute.actions);
     Ok(())
@@ -208,7 +205,6 @@ fn resume(core: &Core, state: &mut State, r: &Resume) -> Result<FlowStats, DpifE
             state,
             key: parked.key,
             depth: 0,
-            keep: 0,
         };
         run.all(frame, &r.actions);
     }
@@ -216,108 +212,33 @@ fn resume(core: &Core, state: &mut State, r: &Resume) -> Result<FlowStats, DpifE
 }
 
 impl Run<'_> {
-    /// Runs a list. The last action that takes the packet gets it; the ones before get copies.
     fn all(&mut self, frame: Frame, actions: &Actions) {
-        for action in actions {
-            match action {
-                Action::Trunc { max_len } => self.keep = *max_len as usize,
-                Action::Drop(reason) => {
-                    self.state.ledger.drop(&self.key, *reason, 1);
-                    return;
-                }
-                other => self.one(&frame, other),
-            }
-        }
-        // Every action worked on a copy, so the packet itself is left over.
-        let reason = DropReason::PolicyDrop;
-        if copies(actions) == 0 {
-            self.state.ledger.drop(&self.key, reason, 1);
-        } else {
-            // It was the first of its copies.
-            self.state.ledger.copied -= 1;
-        }
+        let packet = Packet::new(frame, &self.key);
+        execute(packet, actions, self);
     }
 
-    fn one(&mut self, frame: &Frame, action: &Action) {
-        match action {
-            Action::Output(port) => {
-                let copy = self.copy(frame);
-                self.output(*port, &copy);
-            }
-            Action::Userspace(userspace) => {
-                let copy = self.copy(frame);
-                self.upcall(copy, userspace);
-            }
-            Action::Recirc(id) => {
-                let copy = self.copy(frame);
-                let mut key = Flow::zero();
-                let ct = ct_of(&self.key);
-                let md = Metadata {
-                    in_port: self.key.in_port.get(),
-                    recirc_id: *id,
-                    dp_hash: self.key.dp_hash.get(),
-                    packet_type: self.key.packet_type.get(),
-                    priority: self.key.skb_priority.get(),
-                    mark: self.key.pkt_mark.get(),
-                    ct: Some(&ct),
-                    tunnel: Some(&self.key.tunnel),
-                };
-                flow::extract(copy.data(), &md, &mut key);
-                process(self.core, self.state, copy, &key, self.depth + 1);
-            }
-            Action::Clone(actions) => self.nested(frame, actions),
-            Action::Sample {
-                probability,
-                actions,
-            } if *probability == u32::MAX => self.nested(frame, actions),
-            Action::CheckPktLen {
-                pkt_len,
-                greater,
-                less_equal,
-            } => {
-                let larger = frame.len() > usize::from(*pkt_len);
-                self.nested(frame, if larger { greater } else { less_equal });
-            }
-            // The fake changes no header and keeps no connections: the rest does nothing here.
-            _ => {}
-        }
-    }
-
-    fn nested(&mut self, frame: &Frame, actions: &Actions) {
-        let copy = self.copy(frame);
-        self.all(copy, actions);
-    }
-
-    /// A copy for one consumer, cut as the last `trunc` said.
-    fn copy(&mut self, frame: &Frame) -> Frame {
-        let mut copy = HeapPool::global().duplicate(frame);
-        let max = std::mem::take(&mut self.keep);
-        if max != 0 && max < copy.len() {
-            let cut = copy.set_len(max);
-            debug_assert!(cut, "shortening always fits");
-        }
-        self.state.ledger.copied += 1;
-        copy
+    fn drop(&mut self, reason: DropReason) {
+        self.state.ledger.drop(&self.key, reason, 1);
     }
 
     fn output(&mut self, port: OdpPort, frame: &Frame) {
         if self.state.ports.find(|p| p.number == port).is_err() {
-            self.state.ledger.drop(&self.key, DropReason::NoSuchPort, 1);
-            return;
+            return self.drop(DropReason::NoSuchPort);
         }
         self.state.ledger.sent += 1;
         self.state.ledger.output.push((port, frame.data().to_vec()));
     }
 
-    fn upcall(&mut self, frame: Frame, userspace: &Userspace) {
+    fn upcall(&mut self, packet: Packet, userspace: &Userspace) {
+        let key = *packet.extract().0;
         let upcall = Upcall {
             kind: UpcallKind::Action(userspace.clone()),
-            key: Arc::new(self.key),
-            ufid: Ufid::of(&self.key),
-            packet_len: frame.len() as u32,
-            frame: Some(frame),
+            ufid: Ufid::of(&key),
+            key: Arc::new(key),
+            packet_len: packet.frame.len() as u32,
+            frame: Some(packet.frame),
             park: None,
-            pmd: self.state.pmds[0],
+            pmd: self.state.pmds.first().copied().unwrap_or(PmdId::NON_PMD),
             actions: None,
             raised: self.core.clock.now(),
         };
@@ -326,32 +247,29 @@ impl Run<'_> {
             self.state.ledger.to_userspace += 1;
             self.core.upcall_seq.change();
         } else {
-            let reason = DropReason::UserspaceActionLost;
-            self.state.ledger.drop(&self.key, reason, 1);
+            self.drop(DropReason::UserspaceActionLost);
         }
     }
 }
 
-/// How many copies a list makes.
-fn copies(actions: &Actions) -> usize {
-    let makes_one = |a: &&Action| match a {
-        Action::Output(_)
-        | Action::Userspace(_)
-        | Action::Recirc(_)
-        | Action::Clone(_)
-        | Action::CheckPktLen { .. } => true,
-        Action::Sample { probability, .. } => *probability == u32::MAX,
-        _ => false,
-    };
-    actions.iter().filter(makes_one).count()
-}
-
-fn ct_of(key: &Flow) -> CtMeta {
-    CtMeta {
-        state: key.ct_state,
-        zone: key.ct_zone.get(),
-        mark: key.ct_mark.get(),
-        label: key.ct_label.get(),
-        ..CtMeta::default()
+impl Datapath for Run<'_> {
+    fn perform(&mut self, action: &Action, packet: Packet) {
+        match action {
+            Action::Output(port) => self.output(*port, &packet.frame),
+            Action::Userspace(userspace) => self.upcall(packet, userspace),
+            Action::Recirc(_) => {
+                let key = *packet.extract().0;
+                process(self.core, self.state, packet.frame, &key, self.depth + 1);
+            }
+            // The fake keeps no connections and has no bonds.
+            Action::Ct(_) => self.drop(DropReason::Conntrack),
+            _ => self.drop(DropReason::NoSuchPort),
+        }
+    }
+    fn dropped(&mut self, _packet: Packet, reason: DropReason) {
+        self.drop(reason);
+    }
+    fn copied(&mut self) {
+        self.state.ledger.copied += 1;
     }
 }

@@ -263,6 +263,85 @@ fn ports_and_their_changes() {
     assert_eq!(crate::parse_name("br"), ("br", "system"));
 }
 
+/// The same operations through a registry, that is, through logging and help.
+#[test]
+fn help_gives_the_same_packets_as_doing_it_oneself() {
+    let provider = FakeProvider::create("fake", Clock::real());
+    let registry = Registry::new();
+    registry.register(provider.clone()).unwrap();
+    let front = registry.open("dp", "fake", OpenMode::Create).unwrap();
+    let fake = provider.open_fake("dp", false).unwrap();
+    for name in ["p1", "p2"] {
+        front.port_add(&spec(name, None)).unwrap();
+    }
+    fake.recv_set(true);
+    let text = "set(eth(dst=02:00:00:00:00:01)),1,push_vlan(vid=5,pcp=0),trunc(40),2,\
+        userspace(pid=7),clone(pop_vlan,meter(3),1),sample(sample=0.0%,actions(1)),2";
+    let actions = Arc::new(odp::parse_actions(text, &flow::NoOdpNames).unwrap());
+    let sent = |needs_help| {
+        let mut key = Flow::zero();
+        flow::extract(&packet(9), &flow::Metadata::default(), &mut key);
+        let execute = |actions: &Arc<Actions>, needs_help| {
+            Op::Execute(crate::types::Execute {
+                frame: Some(packet::HeapPool::global().copy_from(&packet(9))),
+                key: Arc::new(key),
+                actions: Arc::clone(actions),
+                needs_help,
+                probe: false,
+                result: Err(DpifError::Again),
+            })
+        };
+        let plain = Arc::new(out(2));
+        let mut ops = [
+            execute(&plain, false),
+            execute(&actions, needs_help),
+            execute(&plain, false),
+        ];
+        front.operate(&mut ops);
+        for op in &ops {
+            let Op::Execute(e) = op else { unreachable!() };
+            assert_eq!(e.result, Ok(()));
+        }
+        let up = fake.recv(0).unwrap();
+        assert_eq!(fake.ledger().difference(), 0);
+        (
+            fake.take_output(),
+            up.frame.unwrap().data().to_vec(),
+            up.key,
+        )
+    };
+    let helped = sent(true);
+    assert_eq!(helped.0.len(), 6);
+    assert_eq!(helped, sent(false));
+}
+
+#[test]
+fn flows_as_lines() {
+    let d = dpif();
+    let mut op = put_op(1, Some(7), out(2), flags("c"));
+    Arc::make_mut(&mut op.key).dl_type.set(0x1234);
+    Arc::make_mut(&mut op.mask).0.dl_type.set(0xffff);
+    put(&d, op).unwrap();
+    d.inject(OdpPort(1), &packet(7));
+    let mut info = d.flows().remove(0);
+    info.dp_extra = Some("miniflow_bits(1,1)".into());
+    let names = BTreeMap::from([(OdpPort(2), "p2".to_owned())]);
+    let line = |verbose| {
+        let now = base::clock::Nanos::from_millis(2_001);
+        crate::format_flow(&info, &names, verbose, now)
+    };
+    assert_eq!(
+        line(false),
+        "in_port(1),eth(dst=00:00:00:00:00:07),eth_type(0x1234), packets:1, bytes:60, \
+         used:2.000s, actions:p2"
+    );
+    let long = line(true);
+    assert!(long.starts_with(&format!("ufid:{}, ", info.ufid)), "{long}");
+    let end =
+        ", packets:1, bytes:60, used:2.000s, dp:ovs, actions:p2, dp-extra-info:miniflow_bits(1,1)";
+    assert!(long.ends_with(end), "{long}");
+}
+
 fn some_actions() -> impl Strategy<Value = Actions> {
     let userspace = Action::Userspace(Userspace {
         pid: 0,

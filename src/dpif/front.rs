@@ -1,0 +1,295 @@
+//! What stands between a provider and its users: logging of every operation, and execution with help.
+//!
+//! [`crate::Registry`] hands out providers' datapaths behind a [`Front`]. Everything else goes straight
+//! through; `as_any` is the provider's own.
+
+use crate::error::DpifError;
+use crate::types::{
+    DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowInfo, FlowSelect, Op,
+    PortChange, PortSpec, Upcall,
+};
+use crate::{help, log};
+use base::clock::{Clock, Nanos};
+use base::sync::Arc;
+use odp::{DropReason, OdpPort};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A datapath whose operations are logged and helped.
+#[derive(Debug)]
+pub struct Front {
+    inner: Arc<dyn Dpif>,
+    /// `type@name`.
+    name: String,
+    clock: Clock,
+}
+
+impl Front {
+    /// Puts itself in front of a provider's datapath.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Dpif>, clock: Clock) -> Self {
+        let name = format!("{}@{}", inner.type_name(), inner.name());
+        Self { inner, name, clock }
+    }
+
+    /// Passes down pieces of an execution with help.
+    pub(crate) fn pass_down(&self, ops: &mut [Op]) {
+        self.chunk(ops);
+        for op in ops {
+            if let Op::Execute(e) = op {
+                log::execute(&self.name, "sub-", e);
+            }
+        }
+    }
+
+    /// Operations that the provider can do itself.
+    fn chunk(&self, ops: &mut [Op]) {
+        if ops.is_empty() {
+            return;
+        }
+        self.inner.operate(ops);
+        let now = self.clock.now();
+        for op in ops {
+            self.log_op(op, now);
+        }
+    }
+
+    fn log_op(&self, op: &Op, now: Nanos) {
+        let name = &self.name;
+        match op {
+            Op::FlowPut(put) => log::put(name, put),
+            Op::FlowDel(del) => {
+                let line = log::FlowLine {
+                    ufid: Some(del.ufid),
+                    stats: del.result.as_ref().ok().map(|s| (s, now)),
+                    ..log::FlowLine::default()
+                };
+                line.log(name, "flow_del", del.result.as_ref().err());
+            }
+            Op::FlowGet(get) => match &get.result {
+                Ok(info) => log::of_flow(info, now).log(name, "flow_get", None),
+                Err(e) => {
+                    let line = log::FlowLine {
+                        ufid: Some(get.ufid),
+                        ..log::FlowLine::default()
+                    };
+                    line.log(name, "flow_get", Some(e));
+                }
+            },
+            Op::Execute(execute) => log::execute(name, "", execute),
+            // Parked packets that are gone already are no failure.
+            Op::Resume(_) => {}
+        }
+    }
+
+    fn log<T>(&self, operation: &str, result: Result<T, DpifError>) -> Result<T, DpifError> {
+        log::operation(&self.name, operation, &result);
+        result
+    }
+
+    /// Logs failures only.
+    fn log_failure<T>(
+        &self,
+        operation: &str,
+        result: Result<T, DpifError>,
+    ) -> Result<T, DpifError> {
+        if result.is_err() {
+            log::operation(&self.name, operation, &result);
+        }
+        result
+    }
+}
+
+fn needs_help(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Execute(Execute {
+            needs_help: true,
+            ..
+        })
+    )
+}
+
+impl Dpif for Front {
+    fn type_name(&self) -> &str {
+        self.inner.type_name()
+    }
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn features(&self) -> Features {
+        self.inner.features()
+    }
+    fn stats(&self) -> DpStats {
+        log::debug(format_args!("{}: get_stats success", self.name));
+        self.inner.stats()
+    }
+    fn destroy(&self) -> Result<(), DpifError> {
+        self.log("delete", self.inner.destroy())
+    }
+    fn run(&self) -> bool {
+        self.inner.run()
+    }
+
+    fn port_add(&self, spec: &PortSpec) -> Result<OdpPort, DpifError> {
+        let result = self.inner.port_add(spec);
+        let (name, device) = (&self.name, &spec.name);
+        match &result {
+            Ok(port) => log::debug(format_args!("{name}: added {device} as port {port}")),
+            Err(e) => log::warn(format_args!("{name}: failed to add {device} as port: {e}")),
+        }
+        result
+    }
+    fn port_del(&self, port: OdpPort) -> Result<(), DpifError> {
+        let result = self.log_failure("port_del", self.inner.port_del(port));
+        if result.is_ok() {
+            log::debug(format_args!("{}: port_del({port})", self.name));
+        }
+        result
+    }
+    fn port_by_number(&self, port: OdpPort) -> Result<DpifPort, DpifError> {
+        let result = self.inner.port_by_number(port);
+        let name = &self.name;
+        match &result {
+            Ok(p) => log::debug(format_args!("{name}: port {port} is device {}", p.name)),
+            Err(e) => log::warn(format_args!("{name}: failed to query port {port}: {e}")),
+        }
+        result
+    }
+    fn port_by_name(&self, device: &str) -> Result<DpifPort, DpifError> {
+        let result = self.inner.port_by_name(device);
+        let name = &self.name;
+        match &result {
+            Ok(p) => log::debug(format_args!(
+                "{name}: device {device} is on port {}",
+                p.number
+            )),
+            // Who asks this way often only wants to know whether it is there.
+            Err(e @ DpifError::NoDevice) => {
+                log::debug(format_args!("{name}: failed to query port {device}: {e}"));
+            }
+            Err(e) => log::warn(format_args!("{name}: failed to query port {device}: {e}")),
+        }
+        result
+    }
+    fn ports(&self) -> Vec<DpifPort> {
+        log::debug(format_args!("{}: port_dump_start success", self.name));
+        let ports = self.inner.ports();
+        log::debug(format_args!("{}: dumped all ports", self.name));
+        ports
+    }
+    fn port_poll(&self) -> Option<PortChange> {
+        self.inner.port_poll()
+    }
+    fn port_set_config(
+        &self,
+        port: OdpPort,
+        config: &BTreeMap<String, String>,
+    ) -> Result<(), DpifError> {
+        let result = self.inner.port_set_config(port, config);
+        self.log_failure("port_set_config", result)
+    }
+    fn set_config(&self, config: &BTreeMap<String, String>) -> Result<(), DpifError> {
+        self.log_failure("set_config", self.inner.set_config(config))
+    }
+
+    fn flow_flush(&self) -> Result<(), DpifError> {
+        self.log("flow_flush", self.inner.flow_flush())
+    }
+    fn flow_dump(&self, select: FlowSelect) -> Box<dyn FlowDump> {
+        Box::new(LoggedDump {
+            inner: self.inner.flow_dump(select),
+            name: self.name.clone(),
+            clock: self.clock.clone(),
+        })
+    }
+    fn operate(&self, mut ops: &mut [Op]) {
+        while !ops.is_empty() {
+            let n = ops.iter().position(needs_help).unwrap_or(ops.len());
+            let (able, rest) = ops.split_at_mut(n);
+            self.chunk(able);
+            ops = rest;
+            if let [Op::Execute(execute), rest @ ..] = ops {
+                execute.result = help::execute(self, execute);
+                ops = rest;
+            }
+        }
+    }
+
+    fn recv_set(&self, on: bool) {
+        self.inner.recv_set(on);
+        log::debug(format_args!("{}: recv_set success", self.name));
+    }
+    fn handlers_set(&self, n: u32) -> Result<(), DpifError> {
+        self.log("handlers_set", self.inner.handlers_set(n))
+    }
+    fn recv(&self, handler: u32) -> Option<Upcall> {
+        let upcall = self.inner.recv(handler)?;
+        if log::is_debug() {
+            log::upcall(&self.name, &upcall);
+        }
+        Some(upcall)
+    }
+    fn recv_wait(&self, handler: u32, timeout: Duration) -> bool {
+        self.inner.recv_wait(handler, timeout)
+    }
+    fn recv_purge(&self) {
+        self.inner.recv_purge();
+    }
+    fn recv_wake(&self) {
+        self.inner.recv_wake();
+    }
+    fn quiesce(&self, timeout: Duration) -> bool {
+        self.inner.quiesce(timeout)
+    }
+    fn queue_to_priority(&self, queue: u32) -> Result<u32, DpifError> {
+        self.log("queue_to_priority", self.inner.queue_to_priority(queue))
+    }
+    fn netflow_ids(&self) -> (u8, u8) {
+        self.inner.netflow_ids()
+    }
+    fn drops(&self) -> Vec<(OdpPort, DropReason, u64)> {
+        self.inner.drops()
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self.inner.as_any()
+    }
+}
+
+#[derive(Debug)]
+struct LoggedDump {
+    inner: Box<dyn FlowDump>,
+    name: String,
+    clock: Clock,
+}
+
+impl FlowDump for LoggedDump {
+    fn thread(&self) -> Box<dyn FlowDumpThread + '_> {
+        Box::new(LoggedThread {
+            inner: self.inner.thread(),
+            dump: self,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct LoggedThread<'a> {
+    inner: Box<dyn FlowDumpThread + 'a>,
+    dump: &'a LoggedDump,
+}
+
+impl FlowDumpThread for LoggedThread<'_> {
+    fn next(&mut self, out: &mut Vec<FlowInfo>, max: usize) -> bool {
+        let more = self.inner.next(out, max);
+        if log::is_debug() {
+            let (name, now) = (&self.dump.name, self.dump.clock.now());
+            for info in &*out {
+                log::of_flow(info, now).log(name, "flow_dump", None);
+            }
+            if !more {
+                log::debug(format_args!("{name}: dumped all flows"));
+            }
+        }
+        more
+    }
+}
