@@ -1,1 +1,5 @@
-//! `backer`: see ../../../shared/design.md section 2.
+//! `backer` (in progress).
+
+pub mod features;
+pub mod numbers;
+pub mod probe;
