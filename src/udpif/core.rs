@@ -29,7 +29,7 @@ pub(crate) struct Core<T: Translator> {
     pub(crate) clock: Clock,
     pub(crate) map: UkeyMap<T::Effects>,
     pub(crate) shared: Shared,
-    pub(crate) pending: Pending<T::Probe>,
+    pub(crate) pending: Arc<Pending<T::Probe>>,
     pub(crate) counters: Counters,
     pub(crate) settings: Slot<Settings>,
     /// The dynamic flow limit.
@@ -48,13 +48,15 @@ pub(crate) struct Core<T: Translator> {
 impl<T: Translator> Core<T> {
     pub(crate) fn new(dpif: Arc<dyn Dpif>, translator: Arc<T>, clock: Clock) -> Self {
         let settings = Settings::default();
+        let pending = Arc::new(Pending::default());
+        translator.attach(&pending);
         Self {
             dpif,
             translator,
             clock,
             map: UkeyMap::default(),
             shared: Shared::default(),
-            pending: Pending::default(),
+            pending,
             counters: Counters::default(),
             flow_limit: AtomicU32::new(settings.flow_limit.min(crate::limit::FLOW_LIMIT_START)),
             settings: Slot::from_pointee(settings),

@@ -42,6 +42,7 @@ mod threads;
 pub mod translator;
 mod udpif;
 pub mod ukey;
+pub mod world;
 
 pub use counters::Counters;
 pub use deps::{Change, Dep, DepKey, Deps};

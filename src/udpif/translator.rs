@@ -3,7 +3,7 @@
 //! The core of `udpif` keeps flows equal to whatever a [`Translator`] says, and credits their packets to
 //! whomever it named. [`crate::world`] is the translator made of `xlate`; tests use a toy.
 
-use crate::deps::Deps;
+use crate::deps::{Deps, Pending};
 use base::clock::Nanos;
 use base::sync::Arc;
 use dpif::Upcall;
@@ -55,6 +55,9 @@ pub trait Translator: Send + Sync + Debug + 'static {
     type Effects: Send + Sync + Debug + 'static;
     /// What was added, in a [`crate::deps::Change::Probe`].
     type Probe: Send + Sync + Debug + 'static;
+
+    /// Called once, before anything else: where to post changes that effects cause.
+    fn attach(&self, _pending: &Arc<Pending<Self::Probe>>) {}
 
     /// Translates a key under the state that is published now. Pure: it may lock leaves only.
     ///

@@ -1,0 +1,208 @@
+//! Applying what translations say must happen besides forwarding.
+
+use super::{Links, Sink, facts};
+use crate::deps::Pending;
+use base::clock::Nanos;
+use base::sync::{Arc, lock, read, write};
+use netdev::Direction;
+use odp::FlowStats;
+use ofproto::Rule;
+use openflow::{FlowFlags, FlowMod, FlowModCommand};
+use xlate::effects::LearnedFlow;
+use xlate::{BridgeId, Effect, Event, RecircRef};
+
+/// TCP flags that end a connection: FIN and RST.
+const TCP_END: u16 = 0x05;
+
+/// What a translation does besides forwarding, and what it must keep alive.
+#[derive(Debug)]
+pub struct Effects {
+    pub(super) list: Box<[Effect]>,
+    /// To the packet at hand only.
+    pub(super) events: Box<[Event]>,
+    /// Recirculation ids that the actions or the key mention.
+    pub(super) _recircs: Box<[RecircRef]>,
+}
+
+impl Effects {
+    /// Nothing.
+    pub(super) fn none() -> Self {
+        Self {
+            list: Box::default(),
+            events: Box::default(),
+            _recircs: Box::default(),
+        }
+    }
+}
+
+/// Where effects go.
+#[derive(Debug)]
+pub(super) struct Applier<'a> {
+    pub(super) links: &'a Links,
+    pub(super) sink: &'a dyn Sink,
+    pub(super) pending: &'a Pending<Arc<Rule>>,
+    pub(super) now: Nanos,
+}
+
+impl Applier<'_> {
+    /// What one packet that really came teaches.
+    pub(super) fn learn(&self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::MacLearn { bridge, seen, .. } => self.sighting(*bridge, seen),
+                Effect::Learn(learned) => self.learned_flow(learned),
+                Effect::Table { .. }
+                | Effect::Rule(_)
+                | Effect::Group { .. }
+                | Effect::FinTimeout { .. }
+                | Effect::PortRx { .. }
+                | Effect::PortTx { .. }
+                | Effect::Mirror { .. }
+                | Effect::NetFlow { .. }
+                | Effect::Bond { .. } => {}
+            }
+        }
+    }
+
+    /// Packets were counted: credit them, and refresh what they keep alive.
+    pub(super) fn credit(&self, effects: &[Effect], delta: &FlowStats) {
+        let (packets, bytes) = (delta.n_packets, delta.n_bytes);
+        let used = delta.used.unwrap_or(self.now);
+        for effect in effects {
+            match effect {
+                Effect::Table {
+                    bridge,
+                    table,
+                    matched,
+                } => {
+                    if let Some(b) = self.links.snapshot.bridges.get(bridge) {
+                        let table = b.pipeline.tables.table(*table);
+                        let count = if *matched {
+                            &table.matched
+                        } else {
+                            &table.missed
+                        };
+                        count.add_shared(packets);
+                    }
+                }
+                Effect::Rule(rule) => rule.credit(packets, bytes, used),
+                Effect::Group { group, bucket } => group.credit(*bucket, packets, bytes),
+                Effect::FinTimeout { rule, idle, hard } => {
+                    if delta.tcp_flags & TCP_END != 0 {
+                        self.fin_timeout(rule, *idle, *hard);
+                    }
+                }
+                Effect::Learn(learned) => self.learned_flow(learned),
+                Effect::MacLearn { bridge, seen, .. } => self.sighting(*bridge, seen),
+                Effect::PortRx { bridge, port } => {
+                    self.device(*bridge, *port, Direction::Rx, delta);
+                }
+                Effect::PortTx { bridge, port } => {
+                    self.device(*bridge, *port, Direction::Tx, delta);
+                }
+                Effect::Mirror { bridge, mirrors } => self.sink.mirrored(*bridge, *mirrors, delta),
+                Effect::NetFlow {
+                    bridge,
+                    flow,
+                    output,
+                } => self.sink.netflow(*bridge, flow, *output, delta),
+                Effect::Bond {
+                    bridge,
+                    bundle,
+                    flow,
+                    vid,
+                } => self.sink.bond(*bridge, *bundle, flow, *vid, bytes),
+            }
+        }
+    }
+
+    /// The flow with these effects is gone.
+    pub(super) fn removed(&self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::NetFlow { bridge, flow, .. } = effect {
+                self.sink.netflow_end(*bridge, flow);
+            }
+        }
+    }
+
+    fn device(&self, bridge: BridgeId, port: flow::OfPort, way: Direction, delta: &FlowStats) {
+        if let Some(device) = self.links.devices.get(&(bridge, port)) {
+            device.credit(way, delta.n_packets, delta.n_bytes);
+        }
+    }
+
+    fn sighting(&self, bridge: BridgeId, seen: &l2::Sighting) {
+        let Some(b) = self.links.snapshot.bridges.get(&bridge) else {
+            return;
+        };
+        if !read(&b.macs).update_needed(seen, self.now) {
+            return;
+        }
+        let changes = {
+            let mut macs = write(&b.macs);
+            macs.update(seen, self.now);
+            macs.take_changes()
+        };
+        self.pending.post(facts::of_macs(bridge, &changes));
+    }
+
+    fn fin_timeout(&self, rule: &Arc<Rule>, idle: u16, hard: u16) {
+        // The rule does not know its bridge; one of them takes it.
+        for ofproto in self.links.ofprotos.values() {
+            let mut ofproto = lock(ofproto);
+            if ofproto.owns(rule) {
+                ofproto.reduce_timeouts(rule, idle, hard);
+                return;
+            }
+        }
+    }
+
+    /// Adds or refreshes a learned flow.
+    fn learned_flow(&self, learned: &LearnedFlow) {
+        let Some(ofproto) = self.links.ofprotos.get(&learned.bridge) else {
+            return;
+        };
+        let mut ofproto = lock(ofproto);
+        let rules = &ofproto.pipeline().tables.table(learned.table).rules;
+        let matching = rules.compact(&learned.matching.flow, &learned.matching.mask);
+        let there = rules.find_exact(
+            &matching,
+            i32::from(learned.priority),
+            classifier_latest(&ofproto),
+        );
+        if let Some(rule) = &there
+            && rule.actions == learned.actions
+            && (learned.cookie == u64::MAX || rule.cookie == learned.cookie)
+        {
+            rule.touch(self.now);
+            return;
+        }
+        let mut flags = FlowFlags::empty();
+        flags.set(FlowFlags::SEND_FLOW_REM, learned.send_flow_rem);
+        let mod_ = FlowMod {
+            match_: learned.matching.clone(),
+            priority: learned.priority,
+            new_cookie: learned.cookie,
+            modify_cookie: learned.cookie != u64::MAX,
+            table_id: learned.table,
+            idle_timeout: learned.idle_timeout,
+            hard_timeout: learned.hard_timeout,
+            flags,
+            acts: learned.actions.to_vec(),
+            ..FlowMod::new(FlowModCommand::ModifyStrict)
+        };
+        // A refusal (table full) is the table's business; the packet is forwarded all the same.
+        let done = ofproto.flow_mod(mod_, None, self.now);
+        let changes = ofproto.take_changes();
+        drop(ofproto);
+        self.pending
+            .post(facts::of_changes(learned.bridge, &changes));
+        if done.is_ok() {
+            self.sink.learned(learned.bridge);
+        }
+    }
+}
+
+fn classifier_latest(ofproto: &ofproto::Ofproto) -> u64 {
+    ofproto.pipeline().tables.version()
+}

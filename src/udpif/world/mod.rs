@@ -1,0 +1,410 @@
+//! [`World`]: the translator made of `xlate` and what the backer publishes.
+//!
+//! The backer publishes one [`Links`] value (the translation snapshot, and where effects go) on every change
+//! of configuration; handlers and revalidators read whichever is newest. Tables and MAC tables change
+//! underneath it and tell so through the pending changes.
+//!
+//! Locks: a bridge's `Ofproto` is locked to apply `learn` and `fin_timeout`, and its MAC table to note an
+//! address; neither is held while anything else is locked. Whoever holds one of them must not wait for a
+//! revalidation round.
+
+pub mod effects;
+pub mod facts;
+pub mod sink;
+
+pub use effects::Effects;
+pub use facts::Fact;
+pub use sink::{NoSink, PacketIn, ProtocolPacket, SampledPacket, Sink};
+
+use crate::deps::Pending;
+use crate::translator::{Ask, Translation, Translator};
+use base::clock::Clock;
+use base::log::RateLimit;
+use base::sync::{Arc, Mutex, OnceLock, Slot};
+use dpif::Upcall;
+use effects::Applier;
+use flow::{Flow, Mask, OdpPort, OfPort, Vlan};
+use netdev::Device;
+use odp::{
+    Action, Actions, DropReason, FlowStats, SlowReason, Userspace, UserspaceCookie,
+};
+use ofproto::{Ofproto, Rule};
+use std::collections::HashMap;
+use xlate::{BridgeId, Input, Output, Snapshot};
+
+/// What the backer publishes.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// What translations look at.
+    pub snapshot: Arc<Snapshot>,
+    /// The writers of the bridges' tables, for `learn` and timeouts.
+    pub ofprotos: HashMap<BridgeId, Arc<Mutex<Ofproto>>>,
+    /// Devices of ports that packets cross without the datapath (patch ports).
+    pub devices: HashMap<(BridgeId, OfPort), Arc<dyn Device>>,
+}
+
+/// The translator. See the module's text.
+#[derive(Debug)]
+pub struct World {
+    clock: Clock,
+    links: Slot<Links>,
+    sink: Arc<dyn Sink>,
+    pending: OnceLock<Arc<Pending<Arc<Rule>>>>,
+}
+
+/// Where a packet enters translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    bridge: BridgeId,
+    in_port: OfPort,
+}
+
+impl World {
+    /// A world without bridges.
+    #[must_use]
+    pub fn new(clock: Clock, snapshot: Snapshot, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            clock,
+            links: Slot::from_pointee(Links {
+                snapshot: Arc::new(snapshot),
+                ofprotos: HashMap::new(),
+                devices: HashMap::new(),
+            }),
+            sink,
+            pending: OnceLock::new(),
+        }
+    }
+
+    /// What is published now.
+    #[must_use]
+    pub fn links(&self) -> Arc<Links> {
+        self.links.load_full()
+    }
+    /// Publishes. What changed must be posted afterwards, not before.
+    pub fn publish(&self, links: Links) {
+        self.links.store(Arc::new(links));
+    }
+    /// The receivers of what leaves upwards.
+    #[must_use]
+    pub fn sink(&self) -> &Arc<dyn Sink> {
+        &self.sink
+    }
+
+    fn pending(&self) -> &Pending<Arc<Rule>> {
+        self.pending
+            .get()
+            .expect("attached by Udpif::new before anything is translated")
+    }
+
+    fn applier<'a>(&'a self, links: &'a Links) -> Applier<'a> {
+        Applier {
+            links,
+            sink: &*self.sink,
+            pending: self.pending(),
+            now: self.clock.now(),
+        }
+    }
+
+    /// Applies the effects of a translation made elsewhere (packets from controllers), with the counts of
+    /// the packet itself.
+    pub fn apply(&self, output: &Output, delta: &FlowStats) {
+        let links = self.links.load();
+        let applier = self.applier(&links);
+        applier.learn(&output.effects);
+        applier.credit(&output.effects, delta);
+    }
+}
+
+/// Where a packet with these metadata enters. None: no bridge owns its port.
+fn entry(snapshot: &Snapshot, ask: &Ask<'_>) -> Option<Entry> {
+    if let Some(from) = ask.from
+        && let UserspaceCookie::SlowPath {
+            bridge, in_port, ..
+        } = &from.cookie
+    {
+        let bridge = BridgeId(*bridge);
+        return snapshot.bridges.contains_key(&bridge).then_some(Entry {
+            bridge,
+            in_port: *in_port,
+        });
+    }
+    let odp = OdpPort(ask.key.in_port.get());
+    if let Some(&(bridge, in_port)) = snapshot.by_odp.get(&odp) {
+        return Some(Entry { bridge, in_port });
+    }
+    // A recirculated packet may have no port any more, or never had one (packets from controllers).
+    let state = match ask.key.recirc_id.get() {
+        0 => return None,
+        id => snapshot.recirc.get(id)?,
+    };
+    snapshot
+        .bridges
+        .contains_key(&state.bridge)
+        .then_some(Entry {
+            bridge: state.bridge,
+            in_port: state.metadata.in_port,
+        })
+}
+
+/// The mask as every datapath flow must have it: the ingress port exactly, and whether there is a VLAN tag.
+fn normalize(mask: &mut Mask) {
+    mask.0.in_port.set(u32::MAX);
+    if mask.0.vlans[0].tci.get() == 0 {
+        mask.0.vlans[0].tci.set(Vlan::CFI | Vlan::VID_MASK);
+    }
+}
+
+/// What a flow whose packets must be handled in userspace does in the datapath.
+fn slow_path(snapshot: &Snapshot, at: Entry, reason: SlowReason) -> Actions {
+    let up = Action::Userspace(Userspace {
+        pid: 0,
+        cookie: UserspaceCookie::SlowPath {
+            bridge: at.bridge.0,
+            in_port: at.in_port,
+            reason,
+        },
+        egress_tun_port: None,
+        include_actions: false,
+    });
+    let meter = snapshot
+        .bridges
+        .get(&at.bridge)
+        .and_then(|b| b.slowpath_meter);
+    match meter {
+        None => vec![up],
+        Some(meter) => vec![Action::Sample {
+            probability: u32::MAX,
+            actions: vec![Action::Meter(meter), up],
+        }],
+    }
+}
+
+/// The translation of packets from a port that no bridge owns: drop all of them, until one does.
+fn unowned(snapshot: &Snapshot, key: &Flow) -> Translation<Effects> {
+    let mut mask = Mask::empty();
+    normalize(&mut mask);
+    mask.0.recirc_id.set(u32::MAX);
+    let actions = Arc::new(if snapshot.features.explicit_drop_action {
+        vec![Action::Drop(DropReason::NoBridge)]
+    } else {
+        Actions::new()
+    });
+    let odp = OdpPort(key.in_port.get());
+    Translation {
+        actions: actions.clone(),
+        install: actions,
+        mask: Arc::new(mask),
+        cacheable: true,
+        needs_help: false,
+        unowned: true,
+        effects: Arc::new(Effects::none()),
+        deps: facts::deps_of(&xlate::Deps::default(), odp, OfPort::NONE),
+    }
+}
+
+impl Translator for World {
+    type Effects = Effects;
+    type Probe = Arc<Rule>;
+
+    fn attach(&self, pending: &Arc<Pending<Self::Probe>>) {
+        // A second udpif over one world would be a bug of the caller; the first keeps it.
+        let first = self.pending.set(pending.clone()).is_ok();
+        debug_assert!(first, "one world, one udpif");
+    }
+
+    fn translate(&self, ask: &Ask<'_>) -> Result<Translation<Effects>, DropReason> {
+        static LIMIT: RateLimit = RateLimit::new(1, 5);
+        let links = self.links.load();
+        let snapshot = &links.snapshot;
+        let Some(at) = entry(snapshot, ask) else {
+            if ask.live {
+                base::log_rl!(
+                    LIMIT,
+                    INFO,
+                    "ofproto_dpif_upcall",
+                    "received packet on unassociated datapath port {}",
+                    ask.key.in_port.get()
+                );
+            }
+            return Ok(unowned(snapshot, ask.key));
+        };
+        let mut flow = *ask.key;
+        flow.in_port.set(u32::from(at.in_port.0));
+        let mut input = Input::new(at.bridge, &flow, ask.now);
+        input.packet = ask.frame.map(packet::Frame::data);
+        input.tcp_flags = flow.tcp_flags.get();
+        let out = xlate::translate(snapshot, input);
+        Ok(finish(snapshot, ask, at, out))
+    }
+
+    fn learn(&self, translation: &Translation<Effects>, ask: &Ask<'_>) {
+        let links = self.links.load();
+        let applier = self.applier(&links);
+        applier.learn(&translation.effects.list);
+        let Some(frame) = ask.frame else {
+            return;
+        };
+        for event in &translation.effects.events {
+            match event {
+                xlate::Event::Protocol {
+                    bridge,
+                    port,
+                    reason,
+                } => self.sink.protocol(ProtocolPacket {
+                    bridge: *bridge,
+                    port: *port,
+                    reason: *reason,
+                    flow: ask.key,
+                    frame,
+                    now: ask.now,
+                }),
+                xlate::Event::Multicast { .. } => self.sink.multicast(event, frame, ask.now),
+            }
+        }
+    }
+
+    fn credit(&self, effects: &Effects, delta: &FlowStats) {
+        let links = self.links.load();
+        self.applier(&links).credit(&effects.list, delta);
+    }
+
+    fn concerns(&self, rule: &Arc<Rule>, note: u64, key: &Flow, mask: &Mask) -> bool {
+        facts::concerns(rule, note, key, mask)
+    }
+
+    fn deliver(&self, upcall: Upcall, userspace: &Userspace) {
+        let Some(frame) = upcall.frame else {
+            return;
+        };
+        match &userspace.cookie {
+            UserspaceCookie::Controller { .. } => {
+                if let Some(packet) = self.packet_in(&upcall.key, frame, &userspace.cookie) {
+                    self.sink.packet_in(packet);
+                }
+            }
+            UserspaceCookie::SFlow { .. }
+            | UserspaceCookie::FlowSample { .. }
+            | UserspaceCookie::Ipfix { .. } => self.sink.sampled(SampledPacket {
+                userspace: userspace.clone(),
+                flow: upcall.key,
+                frame,
+                actions: upcall.actions,
+            }),
+            UserspaceCookie::SlowPath { .. } => {}
+        }
+    }
+
+    fn removed(&self, effects: &Effects) {
+        let links = self.links.load();
+        self.applier(&links).removed(&effects.list);
+    }
+
+    fn run(&self) {
+        self.links.load().snapshot.recirc.run();
+    }
+
+    fn exact_mask(&self, key: &Flow) -> Arc<Mask> {
+        let mut mask = Mask::for_packet(key);
+        normalize(&mut mask);
+        Arc::new(mask)
+    }
+}
+
+impl World {
+    /// The packet that a `controller` action sent up, with the metadata it had there.
+    fn packet_in(
+        &self,
+        key: &Flow,
+        frame: packet::Frame,
+        cookie: &UserspaceCookie,
+    ) -> Option<PacketIn> {
+        let UserspaceCookie::Controller {
+            bridge,
+            in_port,
+            dont_send: false,
+            continuation,
+            reason,
+            recirc_id,
+            rule_cookie,
+            controller_id,
+            max_len,
+        } = *cookie
+        else {
+            return None;
+        };
+        let state = self.links.load().snapshot.recirc.get(recirc_id)?;
+        let mut flow = Box::new(*key);
+        if !state.conntracked {
+            clear_conntrack(&mut flow);
+        }
+        state.metadata.restore(&mut flow);
+        Some(PacketIn {
+            bridge: BridgeId(bridge),
+            in_port,
+            odp_port: OdpPort(key.in_port.get()),
+            frame,
+            flow,
+            reason,
+            table: state.table,
+            cookie: rule_cookie,
+            controller_id,
+            max_len,
+            userdata: state.userdata.clone(),
+            continuation: continuation.then_some(state),
+        })
+    }
+}
+
+fn clear_conntrack(flow: &mut Flow) {
+    let zero = Flow::zero();
+    flow.ct_state = 0;
+    flow.ct_zone = zero.ct_zone;
+    flow.ct_mark = zero.ct_mark;
+    flow.ct_label = zero.ct_label;
+    flow.ct_nw_proto = 0;
+    flow.ct_tp_src = zero.ct_tp_src;
+    flow.ct_tp_dst = zero.ct_tp_dst;
+    flow.ct_nw_src = zero.ct_nw_src;
+    flow.ct_nw_dst = zero.ct_nw_dst;
+    flow.ct_ipv6_src = zero.ct_ipv6_src;
+    flow.ct_ipv6_dst = zero.ct_ipv6_dst;
+}
+
+/// From what translation says to what is installed.
+fn finish(snapshot: &Snapshot, ask: &Ask<'_>, at: Entry, out: Output) -> Translation<Effects> {
+    let mut mask = out.wildcards;
+    normalize(&mut mask);
+    let odp = OdpPort(ask.key.in_port.get());
+    let deps = facts::deps_of(&out.deps, odp, at.in_port);
+    let mut recircs = out.recircs;
+    let mut cacheable = !out.avoid_caching;
+    match ask.key.recirc_id.get() {
+        0 => {}
+        // A flow for recirculated packets keeps their context alive; without one it must not stay.
+        id => match snapshot.recirc.reference(id) {
+            Some(reference) => recircs.push(reference),
+            None => cacheable = false,
+        },
+    }
+    let actions = Arc::new(out.actions);
+    let install = if out.slow.is_empty() {
+        actions.clone()
+    } else {
+        Arc::new(slow_path(snapshot, at, out.slow))
+    };
+    Translation {
+        needs_help: out.slow.has(SlowReason::ACTION),
+        actions,
+        install,
+        mask: Arc::new(mask),
+        cacheable,
+        unowned: false,
+        effects: Arc::new(Effects {
+            list: out.effects.into_boxed_slice(),
+            events: out.events.into_boxed_slice(),
+            _recircs: recircs.into_boxed_slice(),
+        }),
+        deps,
+    }
+}
+
