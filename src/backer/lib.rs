@@ -1,5 +1,37 @@
-//! `backer` (in progress).
+//! `backer`: one per datapath type, shared by all bridges of it. Owns the datapath and what keeps its flows
+//! true ([`udpif`]); knows which datapath port is which OpenFlow port of which bridge; publishes the
+//! snapshots that translation looks at.
+//!
+//! * [`backer`]: opening, bridges, tables, snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping,
+//!   packets from controllers.
+//! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told. [`numbers`]: OpenFlow numbers.
+//! * [`probe`], [`features`]: what the datapath can do.
+//! * [`show`]: text.
+//!
+//! Threads: a [`Backer`] belongs to the main thread. Handlers and revalidators see only what it published.
+//! Order of a change: make it, publish the snapshot, post what changed.
+//!
+//! It may not know controllers' connections, the database or the command line: those tell it what to do.
+//!
+//! Limits: 65,279 OpenFlow ports a bridge; MAC tables as configured (8,192 entries by default).
 
+pub mod backer;
+pub mod bridge;
+pub mod config;
+pub mod error;
 pub mod features;
+mod flow_text;
 pub mod numbers;
+pub mod ports;
 pub mod probe;
+pub mod run;
+pub mod show;
+#[cfg(test)]
+mod suite;
+
+pub use backer::Backer;
+pub use bridge::{Bridge, Iface, Port, PortFlags};
+pub use config::{BridgeSettings, IfaceConfig, Options, PortConfig};
+pub use error::BackerError;
+pub use run::PacketOut;
+pub use show::DumpOptions;

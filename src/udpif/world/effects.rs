@@ -147,10 +147,16 @@ impl Applier<'_> {
     }
 
     fn fin_timeout(&self, rule: &Arc<Rule>, idle: u16, hard: u16) {
-        // The rule does not know its bridge; one of them takes it.
+        // The rule does not say which bridge it is in: that whose table has it.
         for ofproto in self.links.ofprotos.values() {
             let mut ofproto = lock(ofproto);
-            if ofproto.owns(rule) {
+            let tables = &ofproto.pipeline().tables;
+            let found = tables.table(rule.table).rules.find_exact(
+                rule.matching(),
+                rule.priority(),
+                tables.version(),
+            );
+            if found.is_some_and(|r| Arc::ptr_eq(&r, rule)) {
                 ofproto.reduce_timeouts(rule, idle, hard);
                 return;
             }
@@ -168,7 +174,7 @@ impl Applier<'_> {
         let there = rules.find_exact(
             &matching,
             i32::from(learned.priority),
-            classifier_latest(&ofproto),
+            ofproto.pipeline().tables.version(),
         );
         if let Some(rule) = &there
             && rule.actions == learned.actions
@@ -201,8 +207,4 @@ impl Applier<'_> {
             self.sink.learned(learned.bridge);
         }
     }
-}
-
-fn classifier_latest(ofproto: &ofproto::Ofproto) -> u64 {
-    ofproto.pipeline().tables.version()
 }

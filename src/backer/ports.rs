@@ -1,0 +1,351 @@
+//! Adding, changing and removing ports.
+
+use crate::backer::Backer;
+use crate::bridge::{Bridge, Iface, Port, PortFlags};
+use crate::config::{IfaceConfig, PortConfig};
+use crate::error::BackerError;
+use base::sync::{Arc, write};
+use dpif::{DpifError, PortSpec};
+use flow::{OdpPort, OfPort};
+use netdev::Device;
+use std::collections::BTreeMap;
+use udpif::world::{Fact, facts};
+use xlate::BundleId;
+
+impl Backer {
+    /// Makes a bridge's port what `config` says: adds it, or changes what differs. An interface whose class,
+    /// or wanted number, changed is removed and added; options and VLAN mode change in place.
+    ///
+    /// # Errors
+    /// The first interface's that is not in force afterwards; the others are.
+    pub fn port_set(&mut self, bridge: &str, config: PortConfig) -> Result<(), BackerError> {
+        if config.interfaces.is_empty() {
+            return Err(BackerError::NoInterfaces {
+                bridge: bridge.to_owned(),
+                port: config.name,
+            });
+        }
+        let mut changed = Changed::default();
+        let result = self.port_set_inner(bridge, &config, &mut changed);
+        if changed.any {
+            self.announce(bridge, &changed);
+        }
+        result
+    }
+
+    fn port_set_inner(
+        &mut self,
+        bridge: &str,
+        config: &PortConfig,
+        changed: &mut Changed,
+    ) -> Result<(), BackerError> {
+        let mut port = match self.bridge_mut(bridge)?.ports.remove(&config.name) {
+            Some(port) => port,
+            None => self.new_port(bridge, config)?,
+        };
+        let mut first_error = None;
+        let mut keep = BTreeMap::new();
+        for wanted in &config.interfaces {
+            let old = port.ifaces.remove(&wanted.name);
+            match self.iface_set(bridge, wanted, old, changed) {
+                Ok(iface) => {
+                    keep.insert(wanted.name.clone(), iface);
+                }
+                Err(e) => {
+                    first_error.get_or_insert(e);
+                }
+            }
+        }
+        for iface in std::mem::replace(&mut port.ifaces, keep).into_values() {
+            self.iface_del(bridge, &iface, changed);
+        }
+        changed.any |= port.config != *config;
+        port.config = config.clone();
+        if !port.ifaces.is_empty() {
+            let b = self.bridge_mut(bridge)?;
+            b.ports.insert(config.name.clone(), port);
+        } else {
+            self.forget_bundle(bridge, port.bundle);
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn new_port(&mut self, bridge: &str, config: &PortConfig) -> Result<Port, BackerError> {
+        let b = self.bridge_mut(bridge)?;
+        let bundle = BundleId(b.next_bundle);
+        b.next_bundle += 1;
+        Ok(Port {
+            config: config.clone(),
+            bundle,
+            ifaces: BTreeMap::new(),
+        })
+    }
+
+    /// Removes a port.
+    ///
+    /// # Errors
+    /// NoBridge, NoPort.
+    pub fn port_del(&mut self, bridge: &str, port: &str) -> Result<(), BackerError> {
+        let b = self.bridge_mut(bridge)?;
+        let gone = b.ports.remove(port).ok_or_else(|| BackerError::NoPort {
+            bridge: bridge.to_owned(),
+            port: port.to_owned(),
+        })?;
+        let mut changed = Changed::default();
+        for iface in gone.ifaces.values() {
+            self.iface_del(bridge, iface, &mut changed);
+        }
+        self.forget_bundle(bridge, gone.bundle);
+        self.announce(bridge, &changed);
+        Ok(())
+    }
+
+    /// Sets what OpenFlow may switch off on a port.
+    ///
+    /// # Errors
+    /// NoBridge; NoPort when no interface has that number.
+    pub fn port_flags(
+        &mut self,
+        bridge: &str,
+        number: OfPort,
+        flags: PortFlags,
+    ) -> Result<(), BackerError> {
+        let b = self.bridge_mut(bridge)?;
+        let mut ifaces = b.ports.values_mut().flat_map(|p| p.ifaces.values_mut());
+        let Some(iface) = ifaces.find(|i| i.ofp == number) else {
+            return Err(BackerError::NoPort {
+                bridge: bridge.to_owned(),
+                port: number.to_string(),
+            });
+        };
+        if iface.flags != flags {
+            iface.flags = flags;
+            let mut changed = Changed::default();
+            changed.any = true;
+            self.announce(bridge, &changed);
+        }
+        Ok(())
+    }
+
+    /// Brings one interface in force.
+    fn iface_set(
+        &mut self,
+        bridge: &str,
+        wanted: &IfaceConfig,
+        old: Option<Iface>,
+        changed: &mut Changed,
+    ) -> Result<Iface, BackerError> {
+        if let Some(mut iface) = old {
+            let number = wanted.ofport_request;
+            let renumbered = number.is_some_and(|n| n != iface.ofp && self.is_free(bridge, n));
+            if iface.config.class == wanted.class && !renumbered {
+                if iface.config != *wanted {
+                    self.configure(bridge, wanted, &mut iface)?;
+                    changed.any = true;
+                }
+                return Ok(iface);
+            }
+            self.iface_del(bridge, &iface, changed);
+        }
+        let iface = self.iface_add(bridge, wanted)?;
+        changed.any = true;
+        changed.odp.push(iface.odp);
+        Ok(iface)
+    }
+
+    fn is_free(&self, bridge: &str, number: OfPort) -> bool {
+        self.bridges
+            .get(bridge)
+            .is_some_and(|b| b.iface_by_number(number).is_none())
+    }
+
+    fn iface_add(&mut self, bridge: &str, wanted: &IfaceConfig) -> Result<Iface, BackerError> {
+        self.check_unclaimed(bridge, &wanted.name)?;
+        let class = self.device_class(&wanted.class);
+        let refuse = |source| BackerError::Device {
+            bridge: bridge.to_owned(),
+            interface: wanted.name.clone(),
+            source,
+        };
+        if wanted.class != "internal" {
+            self.netdevs.check_name(&wanted.name).map_err(refuse)?;
+        }
+        let device = self.netdevs.open(&wanted.name, &class).map_err(|e| {
+            tracing::warn!(target: "bridge",
+                "could not open network device {} ({e})", wanted.name);
+            refuse(e)
+        })?;
+        let mut iface = Iface {
+            seen_seq: device.change_seq(),
+            device,
+            ofp: OfPort::NONE,
+            odp: OdpPort::NONE,
+            unknown_options: Vec::new(),
+            flags: PortFlags::default(),
+            config: wanted.clone(),
+        };
+        self.configure(bridge, wanted, &mut iface)?;
+        let now = self.clock.now();
+        let is_local = wanted.ofport_request == Some(OfPort::LOCAL);
+        let numbers = &mut self.bridge_mut(bridge)?.numbers;
+        iface.ofp = if is_local {
+            OfPort::LOCAL
+        } else {
+            let number = numbers.take(wanted.ofport_request, now);
+            number.ok_or_else(|| BackerError::NoNumber {
+                bridge: bridge.to_owned(),
+                interface: wanted.name.clone(),
+            })?
+        };
+        if iface.device.patch_peer().is_none() {
+            match self.dp_port(&iface.device) {
+                Ok(odp) => iface.odp = odp,
+                Err(source) => {
+                    self.bridge_mut(bridge)?.numbers.give_back(iface.ofp, now);
+                    tracing::warn!(target: "ofproto_dpif",
+                        "{bridge}: failed to add {} as port: {source}", wanted.name);
+                    return Err(BackerError::Port {
+                        bridge: bridge.to_owned(),
+                        interface: wanted.name.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+        tracing::info!(target: "bridge",
+            "bridge {bridge}: added interface {} on port {}", wanted.name, iface.ofp.0);
+        Ok(iface)
+    }
+
+    /// The device class that stands for a class of the configuration on this datapath.
+    fn device_class(&self, class: &str) -> String {
+        let class = if class.is_empty() { "system" } else { class };
+        self.dpifs
+            .provider(&self.type_name)
+            .map_or_else(|| class.to_owned(), |p| p.port_open_type(class))
+    }
+
+    /// Puts a device into the datapath. Tunnels of one kind share a datapath port.
+    fn dp_port(&self, device: &Arc<dyn Device>) -> Result<OdpPort, DpifError> {
+        let shared = self
+            .netdevs
+            .provider(device.class())
+            .and_then(|p| p.dpif_port_name(device.tunnel_config().as_deref()));
+        let name = shared.clone().unwrap_or_else(|| device.name().to_owned());
+        if shared.is_some()
+            && let Ok(port) = self.dpif.port_by_name(&name)
+        {
+            return Ok(port.number);
+        }
+        self.dpif.port_add(&PortSpec {
+            name,
+            class: device.class().to_owned(),
+            number: None,
+        })
+    }
+
+    fn configure(
+        &self,
+        bridge: &str,
+        wanted: &IfaceConfig,
+        iface: &mut Iface,
+    ) -> Result<(), BackerError> {
+        let refuse = |source| BackerError::Device {
+            bridge: bridge.to_owned(),
+            interface: wanted.name.clone(),
+            source,
+        };
+        let unknown = netdev::configure(&*iface.device, &wanted.options).map_err(refuse)?;
+        for key in &unknown {
+            tracing::warn!(target: "netdev",
+                "{}: option {key} is not known to class {}", wanted.name, iface.device.class());
+        }
+        iface.unknown_options = unknown;
+        if let Some(mtu) = wanted.mtu_request {
+            iface.device.set_mtu(mtu).map_err(refuse)?;
+        }
+        if let Some(mac) = wanted.mac
+            && iface.device.etheraddr() != mac
+        {
+            iface.device.set_etheraddr(mac).map_err(refuse)?;
+        }
+        iface.config = wanted.clone();
+        Ok(())
+    }
+
+    /// The name of an interface may be in one port only.
+    fn check_unclaimed(&self, bridge: &str, interface: &str) -> Result<(), BackerError> {
+        for owner in self.bridges.values() {
+            for (name, port) in &owner.ports {
+                if port.ifaces.contains_key(interface) {
+                    let e = BackerError::Claimed {
+                        bridge: bridge.to_owned(),
+                        interface: interface.to_owned(),
+                        owner: owner.name.clone(),
+                        owner_port: name.clone(),
+                    };
+                    tracing::warn!(target: "bridge", "{e}");
+                    return Err(e);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn iface_del(&mut self, bridge: &str, iface: &Iface, changed: &mut Changed) {
+        let now = self.clock.now();
+        self.detach(iface);
+        if let Ok(b) = self.bridge_mut(bridge) {
+            b.numbers.give_back(iface.ofp, now);
+        }
+        tracing::info!(target: "bridge",
+            "bridge {bridge}: deleted interface {} on port {}", iface.name(), iface.ofp.0);
+        changed.any = true;
+        changed.odp.push(iface.odp);
+    }
+
+    /// Takes a device out of the datapath, unless another tunnel still uses the same port.
+    pub(crate) fn detach(&self, iface: &Iface) {
+        let same = |i: &Iface| i.odp == iface.odp && i.name() != iface.name();
+        let shared = self.bridges.values().flat_map(Bridge::ifaces).any(same);
+        if iface.odp != OdpPort::NONE && !shared {
+            // Gone already is as good.
+            drop(self.dpif.port_del(iface.odp));
+        }
+    }
+
+    /// Forgets what was learned on a bundle that is gone.
+    fn forget_bundle(&self, bridge: &str, bundle: BundleId) {
+        let Ok(b) = self.bridge(bridge) else {
+            return;
+        };
+        let changes = {
+            let mut macs = write(&b.macs);
+            macs.flush_port(bundle.key(), false);
+            macs.take_changes()
+        };
+        self.udpif().post(facts::of_macs(b.id, &changes));
+    }
+
+    /// Publishes what changed on a bridge's ports.
+    fn announce(&mut self, bridge: &str, changed: &Changed) {
+        // A patch port may lead anywhere: bridges at its other end change with it.
+        let mut facts: Vec<Fact> = self
+            .bridges
+            .values()
+            .filter(|b| b.name == bridge || b.ifaces().any(|i| i.device.patch_peer().is_some()))
+            .map(|b| Fact::Bridge(b.id))
+            .collect();
+        facts.extend(changed.odp.iter().map(|&p| Fact::Odp(p)));
+        facts.push(Fact::Untracked);
+        self.publish(&facts);
+    }
+}
+
+/// What a change of ports touched.
+#[derive(Debug, Default)]
+struct Changed {
+    any: bool,
+    /// Datapath ports that came or went.
+    odp: Vec<OdpPort>,
+}

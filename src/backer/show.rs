@@ -1,0 +1,240 @@
+//! Text for people, as Open vSwitch 3.1 prints it.
+
+use crate::backer::Backer;
+use crate::error::BackerError;
+use base::sync::{read, write};
+use dpif::{FlowInfo, FlowSelect};
+use flow::{OdpPort, OfPort};
+use std::collections::HashMap;
+use std::fmt::Write;
+use udpif::world::facts;
+use wire::EthAddr;
+use xlate::BundleId;
+
+/// How to print flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DumpOptions {
+    /// `-m`: ufids and fields that are not matched too.
+    pub verbose: bool,
+    /// Port names instead of numbers; `None`: when verbose.
+    pub names: Option<bool>,
+}
+
+impl Backer {
+    /// `dpif/show`, this datapath's part.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let mut out = String::new();
+        let stats = self.dpif().stats();
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            out.write_fmt(text).expect("a String takes everything");
+        };
+        line(format_args!(
+            "{}: hit:{} missed:{}\n",
+            self.datapath_name(),
+            stats.n_hit,
+            stats.n_missed
+        ));
+        for bridge in self.bridges().values() {
+            line(format_args!("  {}:\n", bridge.name));
+            let mut ifaces: Vec<_> = bridge.ifaces().collect();
+            ifaces.sort_by(|a, b| a.name().cmp(b.name()));
+            for i in ifaces {
+                let odp = if i.odp == OdpPort::NONE {
+                    "none".to_owned()
+                } else {
+                    i.odp.to_string()
+                };
+                line(format_args!(
+                    "    {} {}/{odp}: ({}",
+                    i.name(),
+                    i.ofp.0,
+                    i.device.class()
+                ));
+                for (n, (key, value)) in i.device.get_config().iter().enumerate() {
+                    let sep = if n == 0 { ':' } else { ',' };
+                    line(format_args!("{sep} {key}={value}"));
+                }
+                line(format_args!(")\n"));
+            }
+        }
+        out
+    }
+
+    /// `dpif/dump-dps`, this datapath's part.
+    #[must_use]
+    pub fn dump_dps(&self) -> String {
+        let names = self.bridges().keys();
+        names.map(|n| format!("{}@{n}\n", self.type_name)).collect()
+    }
+
+    /// `ofproto/list`, this datapath's part.
+    #[must_use]
+    pub fn list(&self) -> String {
+        self.bridges().keys().map(|n| format!("{n}\n")).collect()
+    }
+
+    /// `dpif/dump-flows`: the datapath's flows of packets that came in on a bridge.
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn dump_flows(&self, bridge: &str, options: DumpOptions) -> Result<String, BackerError> {
+        let b = self.bridge(bridge)?;
+        let snapshot = self.snapshot();
+        let names = options
+            .names
+            .unwrap_or(options.verbose)
+            .then(|| self.port_names());
+        let mut out = String::new();
+        let dump = self.dpif().flow_dump(FlowSelect::default());
+        let mut cursor = dump.thread();
+        let mut flows: Vec<FlowInfo> = Vec::new();
+        loop {
+            let more = cursor.next(&mut flows, 64);
+            for f in &flows {
+                let odp = OdpPort(f.key.in_port.get());
+                let owner = snapshot.by_odp.get(&odp).map(|(id, _)| *id);
+                let frozen = || snapshot.recirc.get(f.key.recirc_id.get()).map(|s| s.bridge);
+                if owner.or_else(frozen) == Some(b.id) {
+                    out += &self.flow_line(f, options.verbose, names.as_ref());
+                    out.push('\n');
+                }
+            }
+            if !more {
+                return Ok(out);
+            }
+        }
+    }
+
+    /// Names of datapath ports.
+    #[must_use]
+    pub fn port_names(&self) -> HashMap<OdpPort, String> {
+        let ports = self.dpif().ports();
+        ports.into_iter().map(|p| (p.number, p.name)).collect()
+    }
+
+    fn flow_line(
+        &self,
+        f: &FlowInfo,
+        verbose: bool,
+        names: Option<&HashMap<OdpPort, String>>,
+    ) -> String {
+        crate::flow_text::line(f, verbose, names, self.clock.now())
+    }
+
+    // ---- MAC tables
+
+    /// `fdb/show`.
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn fdb_show(&self, bridge: &str) -> Result<String, BackerError> {
+        let b = self.bridge(bridge)?;
+        let name = |key| {
+            let port = b.a_port_of(BundleId::of(key)).unwrap_or(OfPort::NONE);
+            port.to_string()
+        };
+        Ok(read(&b.macs).show(self.clock.now(), name))
+    }
+
+    /// `fdb/stats-show`.
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn fdb_stats(&self, bridge: &str) -> Result<String, BackerError> {
+        let b = self.bridge(bridge)?;
+        Ok(read(&b.macs).show_stats(bridge))
+    }
+
+    /// `fdb/stats-clear [BRIDGE]`.
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn fdb_stats_clear(&self, bridge: Option<&str>) -> Result<&'static str, BackerError> {
+        for b in self.chosen(bridge)? {
+            write(&b.macs).clear_stats();
+        }
+        Ok("statistics successfully cleared")
+    }
+
+    /// `fdb/flush [BRIDGE]`.
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn fdb_flush(&self, bridge: Option<&str>) -> Result<&'static str, BackerError> {
+        for b in self.chosen(bridge)? {
+            let changes = {
+                let mut macs = write(&b.macs);
+                macs.flush();
+                macs.take_changes()
+            };
+            self.udpif().post(facts::of_macs(b.id, &changes));
+        }
+        Ok("table successfully flushed")
+    }
+
+    fn chosen(
+        &self,
+        bridge: Option<&str>,
+    ) -> Result<Vec<&crate::bridge::Bridge>, BackerError> {
+        match bridge {
+            Some(name) => Ok(vec![self.bridge(name)?]),
+            None => Ok(self.bridges().values().collect()),
+        }
+    }
+
+    /// `fdb/add BRIDGE PORT VLAN MAC`: the answer's text.
+    ///
+    /// # Errors
+    /// NoBridge, NoPort.
+    pub fn fdb_add(
+        &self,
+        bridge: &str,
+        port: &str,
+        vlan: u16,
+        mac: EthAddr,
+    ) -> Result<String, BackerError> {
+        let b = self.bridge(bridge)?;
+        let no_port = || BackerError::NoPort {
+            bridge: bridge.to_owned(),
+            port: port.to_owned(),
+        };
+        let owner = b.ports.values().find(|p| p.ifaces.contains_key(port));
+        let bundle = owner.ok_or_else(no_port)?.bundle;
+        let mut macs = write(&b.macs);
+        let old = macs.entry(vlan, mac, self.clock.now());
+        let mut text = String::new();
+        if let Some(old) = old {
+            let is_static = old.age == l2::MacAge::Static;
+            if old.port != bundle.key() || !is_static {
+                let at = b.a_port_of(BundleId::of(old.port)).unwrap_or(OfPort::NONE);
+                let kind = if is_static { "static" } else { "dynamic" };
+                writeln!(text, "Overriding already existing {kind} entry on {at}")
+                    .expect("a String takes everything");
+            }
+        }
+        let added = macs.add_static(vlan, mac, bundle.key());
+        let changes = macs.take_changes();
+        drop(macs);
+        self.udpif().post(facts::of_macs(b.id, &changes));
+        Ok(if added {
+            text
+        } else {
+            "could not add static mac entry\n".to_owned()
+        })
+    }
+
+    /// `fdb/del BRIDGE VLAN MAC`: false when there is no such static entry.
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn fdb_del(&self, bridge: &str, vlan: u16, mac: EthAddr) -> Result<bool, BackerError> {
+        let b = self.bridge(bridge)?;
+        let (gone, changes) = {
+            let mut macs = write(&b.macs);
+            (macs.del_static(vlan, mac), macs.take_changes())
+        };
+        self.udpif().post(facts::of_macs(b.id, &changes));
+        Ok(gone)
+    }
+}
