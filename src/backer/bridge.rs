@@ -1,12 +1,11 @@
 //! A bridge as the backer keeps it, and its image for translation.
 
 use crate::config::{BridgeSettings, IfaceConfig, PortConfig};
-use crate::numbers::Numbers;
 use base::sync::{Arc, Mutex, RwLock, lock, write};
 use flow::{OdpPort, OfPort};
 use l2::MacTable;
 use netdev::Device;
-use ofproto::Ofproto;
+use ofproto::{Ofproto, PortNumbers};
 use std::collections::BTreeMap;
 use xlate::port::{BundleId, VlanMode, VlanSet, XBundle, XPort};
 use xlate::{BridgeId, XBridge};
@@ -68,14 +67,12 @@ pub struct Bridge {
     pub macs: Arc<RwLock<MacTable>>,
     /// Ports by name; the one named as the bridge is the local port.
     pub ports: BTreeMap<String, Port>,
-    pub(crate) numbers: Numbers,
+    pub(crate) numbers: PortNumbers,
     pub(crate) next_bundle: u32,
 }
 
 impl Bridge {
     pub(crate) fn new(id: BridgeId, name: &str, settings: BridgeSettings) -> Self {
-        let mut numbers = Numbers::default();
-        numbers.claim(OfPort::LOCAL);
         let bridge = Self {
             id,
             name: name.to_owned(),
@@ -83,7 +80,7 @@ impl Bridge {
             ofproto: Arc::new(Mutex::new(Ofproto::new(name))),
             macs: Arc::new(RwLock::new(MacTable::default())),
             ports: BTreeMap::new(),
-            numbers,
+            numbers: PortNumbers::default(),
             next_bundle: 1,
         };
         Self {

@@ -4,7 +4,7 @@
 //!
 //! * [`backer`]: opening, bridges, tables, snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping,
 //!   packets from controllers.
-//! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told. [`numbers`]: OpenFlow numbers.
+//! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told.
 //! * [`probe`], [`features`]: what the datapath can do.
 //! * [`show`]: text.
 //!
@@ -21,7 +21,6 @@ pub mod config;
 pub mod error;
 pub mod features;
 mod flow_text;
-pub mod numbers;
 pub mod ports;
 pub mod probe;
 pub mod run;

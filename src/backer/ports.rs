@@ -191,7 +191,7 @@ impl Backer {
         iface.ofp = if is_local {
             OfPort::LOCAL
         } else {
-            let number = numbers.take(wanted.ofport_request, now);
+            let number = numbers.allocate(wanted.ofport_request, now);
             number.ok_or_else(|| BackerError::NoNumber {
                 bridge: bridge.to_owned(),
                 interface: wanted.name.clone(),
@@ -201,7 +201,7 @@ impl Backer {
             match self.dp_port(&iface.device) {
                 Ok(odp) => iface.odp = odp,
                 Err(source) => {
-                    self.bridge_mut(bridge)?.numbers.give_back(iface.ofp, now);
+                    self.bridge_mut(bridge)?.numbers.release(iface.ofp, now);
                     tracing::warn!(target: "ofproto_dpif",
                         "{bridge}: failed to add {} as port: {source}", wanted.name);
                     return Err(BackerError::Port {
@@ -296,7 +296,7 @@ impl Backer {
         let now = self.clock.now();
         self.detach(iface);
         if let Ok(b) = self.bridge_mut(bridge) {
-            b.numbers.give_back(iface.ofp, now);
+            b.numbers.release(iface.ofp, now);
         }
         tracing::info!(target: "bridge",
             "bridge {bridge}: deleted interface {} on port {}", iface.name(), iface.ofp.0);

@@ -168,24 +168,9 @@ impl Applier<'_> {
         let Some(ofproto) = self.links.ofprotos.get(&learned.bridge) else {
             return;
         };
-        let mut ofproto = lock(ofproto);
-        let rules = &ofproto.pipeline().tables.table(learned.table).rules;
-        let matching = rules.compact(&learned.matching.flow, &learned.matching.mask);
-        let there = rules.find_exact(
-            &matching,
-            i32::from(learned.priority),
-            ofproto.pipeline().tables.version(),
-        );
-        if let Some(rule) = &there
-            && rule.actions == learned.actions
-            && (learned.cookie == u64::MAX || rule.cookie == learned.cookie)
-        {
-            rule.touch(self.now);
-            return;
-        }
         let mut flags = FlowFlags::empty();
         flags.set(FlowFlags::SEND_FLOW_REM, learned.send_flow_rem);
-        let mod_ = FlowMod {
+        let wanted = FlowMod {
             match_: learned.matching.clone(),
             priority: learned.priority,
             new_cookie: learned.cookie,
@@ -197,13 +182,15 @@ impl Applier<'_> {
             acts: learned.actions.to_vec(),
             ..FlowMod::new(FlowModCommand::ModifyStrict)
         };
+        let mut ofproto = lock(ofproto);
         // A refusal (table full) is the table's business; the packet is forwarded all the same.
-        let done = ofproto.flow_mod(mod_, None, self.now);
+        let done = ofproto.learn(&wanted, learned.limit, self.now);
         let changes = ofproto.take_changes();
         drop(ofproto);
+        let changed = !changes.is_empty();
         self.pending
             .post(facts::of_changes(learned.bridge, &changes));
-        if done.is_ok() {
+        if changed && done.is_ok() {
             self.sink.learned(learned.bridge);
         }
     }
