@@ -117,7 +117,6 @@ impl Backer {
         let snapshot = self.snapshot();
         let mut input = Input::new(b.id, &key, now);
         input.packet = Some(packet.frame.data());
-        input.tcp_flags = key.tcp_flags.get();
         input.start = Start::PacketOut(packet.acts);
         let out = xlate::translate(&snapshot, input);
         let delta = FlowStats {

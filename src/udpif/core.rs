@@ -38,6 +38,8 @@ pub(crate) struct Core<T: Translator> {
     pub(crate) round: AtomicU64,
     /// How long the last dump took, milliseconds.
     pub(crate) dump_ms: AtomicU64,
+    /// When the last finished dump began.
+    pub(crate) counted_until: AtomicU64,
     pub(crate) max_flows: AtomicU64,
     pub(crate) avg_flows: AtomicU64,
     pub(crate) megaflows: AtomicBool,
@@ -62,6 +64,7 @@ impl<T: Translator> Core<T> {
             settings: Slot::from_pointee(settings),
             round: AtomicU64::new(0),
             dump_ms: AtomicU64::new(0),
+            counted_until: AtomicU64::new(0),
             max_flows: AtomicU64::new(0),
             avg_flows: AtomicU64::new(0),
             megaflows: AtomicBool::new(true),

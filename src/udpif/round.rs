@@ -168,6 +168,7 @@ impl<T: Translator> Rounds<T> {
         let ms = core.clock.now().since(plan.now).as_millis();
         let ms = u64::try_from(ms).unwrap_or(u64::MAX).max(1);
         core.dump_ms.store(ms, Ordering::Relaxed);
+        core.counted_until.store(plan.now.0, Ordering::Relaxed);
         let limit = core
             .settings
             .load()

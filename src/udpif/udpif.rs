@@ -9,7 +9,7 @@ use crate::round::Rounds;
 use crate::show;
 use crate::threads::{Control, Threads, handle_some};
 use crate::translator::Translator;
-use base::clock::Clock;
+use base::clock::{Clock, Nanos};
 use base::sync::{Arc, Mutex, Ordering, lock};
 use dpif::{Dpif, DpifError};
 
@@ -288,6 +288,11 @@ impl<T: Translator> Udpif<T> {
     #[must_use]
     pub fn dump_ms(&self) -> u64 {
         self.core.dump_ms.load(Ordering::Relaxed)
+    }
+    /// Packets that hit flows before this time are credited: when the last finished dump began.
+    #[must_use]
+    pub fn counted_until(&self) -> Nanos {
+        Nanos(self.core.counted_until.load(Ordering::Relaxed))
     }
     /// Counters.
     #[must_use]

@@ -7,8 +7,7 @@ use base::sync::{Arc, lock, read, write};
 use netdev::Direction;
 use odp::FlowStats;
 use ofproto::Rule;
-use openflow::{FlowFlags, FlowMod, FlowModCommand};
-use xlate::effects::LearnedFlow;
+use openflow::FlowMod;
 use xlate::{BridgeId, Effect, Event, RecircRef};
 
 /// TCP flags that end a connection: FIN and RST.
@@ -50,7 +49,11 @@ impl Applier<'_> {
         for effect in effects {
             match effect {
                 Effect::MacLearn { bridge, seen, .. } => self.sighting(*bridge, seen),
-                Effect::Learn(learned) => self.learned_flow(learned),
+                Effect::Learn {
+                    bridge,
+                    flow_mod,
+                    limit,
+                } => self.learned_flow(*bridge, flow_mod, *limit),
                 Effect::Table { .. }
                 | Effect::Rule(_)
                 | Effect::Group { .. }
@@ -92,7 +95,11 @@ impl Applier<'_> {
                         self.fin_timeout(rule, *idle, *hard);
                     }
                 }
-                Effect::Learn(learned) => self.learned_flow(learned),
+                Effect::Learn {
+                    bridge,
+                    flow_mod,
+                    limit,
+                } => self.learned_flow(*bridge, flow_mod, *limit),
                 Effect::MacLearn { bridge, seen, .. } => self.sighting(*bridge, seen),
                 Effect::PortRx { bridge, port } => {
                     self.device(*bridge, *port, Direction::Rx, delta);
@@ -164,34 +171,19 @@ impl Applier<'_> {
     }
 
     /// Adds or refreshes a learned flow.
-    fn learned_flow(&self, learned: &LearnedFlow) {
-        let Some(ofproto) = self.links.ofprotos.get(&learned.bridge) else {
+    fn learned_flow(&self, bridge: BridgeId, wanted: &FlowMod, limit: u32) {
+        let Some(ofproto) = self.links.ofprotos.get(&bridge) else {
             return;
-        };
-        let mut flags = FlowFlags::empty();
-        flags.set(FlowFlags::SEND_FLOW_REM, learned.send_flow_rem);
-        let wanted = FlowMod {
-            match_: learned.matching.clone(),
-            priority: learned.priority,
-            new_cookie: learned.cookie,
-            modify_cookie: learned.cookie != u64::MAX,
-            table_id: learned.table,
-            idle_timeout: learned.idle_timeout,
-            hard_timeout: learned.hard_timeout,
-            flags,
-            acts: learned.actions.to_vec(),
-            ..FlowMod::new(FlowModCommand::ModifyStrict)
         };
         let mut ofproto = lock(ofproto);
         // A refusal (table full) is the table's business; the packet is forwarded all the same.
-        let done = ofproto.learn(&wanted, learned.limit, self.now);
+        let done = ofproto.learn(wanted, limit, self.now);
         let changes = ofproto.take_changes();
         drop(ofproto);
         let changed = !changes.is_empty();
-        self.pending
-            .post(facts::of_changes(learned.bridge, &changes));
+        self.pending.post(facts::of_changes(bridge, &changes));
         if changed && done.is_ok() {
-            self.sink.learned(learned.bridge);
+            self.sink.learned(bridge);
         }
     }
 }

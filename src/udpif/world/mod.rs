@@ -30,7 +30,10 @@ use odp::{
 };
 use ofproto::{Ofproto, Rule};
 use std::collections::HashMap;
-use xlate::{BridgeId, Input, Output, Snapshot};
+use xlate::{BridgeId, Input, Output, ReceiveError, Snapshot};
+
+/// OpenFlow's number of the meter for packets that go to userspace (`OFPM_SLOWPATH`).
+const SLOWPATH_METER: u32 = 0xffff_fffd;
 
 /// What the backer publishes.
 #[derive(Debug, Clone)]
@@ -115,35 +118,21 @@ impl World {
     }
 }
 
-/// Where a packet with these metadata enters. None: no bridge owns its port.
-fn entry(snapshot: &Snapshot, ask: &Ask<'_>) -> Option<Entry> {
+/// Where a packet with these metadata enters.
+fn entry(snapshot: &Snapshot, ask: &Ask<'_>) -> Result<Entry, ReceiveError> {
     if let Some(from) = ask.from
         && let UserspaceCookie::SlowPath {
             bridge, in_port, ..
         } = &from.cookie
+        && snapshot.bridges.contains_key(&BridgeId(*bridge))
     {
-        let bridge = BridgeId(*bridge);
-        return snapshot.bridges.contains_key(&bridge).then_some(Entry {
-            bridge,
+        return Ok(Entry {
+            bridge: BridgeId(*bridge),
             in_port: *in_port,
         });
     }
-    let odp = OdpPort(ask.key.in_port.get());
-    if let Some(&(bridge, in_port)) = snapshot.by_odp.get(&odp) {
-        return Some(Entry { bridge, in_port });
-    }
-    // A recirculated packet may have no port any more, or never had one (packets from controllers).
-    let state = match ask.key.recirc_id.get() {
-        0 => return None,
-        id => snapshot.recirc.get(id)?,
-    };
-    snapshot
-        .bridges
-        .contains_key(&state.bridge)
-        .then_some(Entry {
-            bridge: state.bridge,
-            in_port: state.metadata.in_port,
-        })
+    let (bridge, in_port) = snapshot.receive(ask.key)?;
+    Ok(Entry { bridge, in_port })
 }
 
 /// The mask as every datapath flow must have it: the ingress port exactly, and whether there is a VLAN tag.
@@ -169,7 +158,7 @@ fn slow_path(snapshot: &Snapshot, at: Entry, reason: SlowReason) -> Actions {
     let meter = snapshot
         .bridges
         .get(&at.bridge)
-        .and_then(|b| b.slowpath_meter);
+        .and_then(|b| b.pipeline.meters.provider_id(SLOWPATH_METER));
     match meter {
         None => vec![up],
         Some(meter) => vec![Action::Sample {
@@ -179,9 +168,13 @@ fn slow_path(snapshot: &Snapshot, at: Entry, reason: SlowReason) -> Actions {
     }
 }
 
-/// The translation of packets from a port that no bridge owns: drop all of them, until one does.
-fn unowned(snapshot: &Snapshot, key: &Flow) -> Translation<Effects> {
-    let mut mask = Mask::empty();
+/// The translation of packets that nobody receives: drop them. All packets of a port that no bridge owns, until
+/// one does; of a tunnel port, those like this one; of a lost recirculation, just this one.
+fn unowned(snapshot: &Snapshot, key: &Flow, why: &ReceiveError) -> Translation<Effects> {
+    let mut mask = match why {
+        ReceiveError::NoPort(_) | ReceiveError::NoRecirculation(_) => Mask::empty(),
+        ReceiveError::NoTunnelPort => Mask::for_packet(key),
+    };
     normalize(&mut mask);
     mask.0.recirc_id.set(u32::MAX);
     let actions = Arc::new(if snapshot.features.explicit_drop_action {
@@ -194,7 +187,7 @@ fn unowned(snapshot: &Snapshot, key: &Flow) -> Translation<Effects> {
         actions: actions.clone(),
         install: actions,
         mask: Arc::new(mask),
-        cacheable: true,
+        cacheable: !matches!(why, ReceiveError::NoRecirculation(_)),
         needs_help: false,
         unowned: true,
         effects: Arc::new(Effects::none()),
@@ -216,23 +209,25 @@ impl Translator for World {
         static LIMIT: RateLimit = RateLimit::new(1, 5);
         let links = self.links.load();
         let snapshot = &links.snapshot;
-        let Some(at) = entry(snapshot, ask) else {
-            if ask.live {
-                base::log_rl!(
-                    LIMIT,
-                    INFO,
-                    "ofproto_dpif_upcall",
-                    "received packet on unassociated datapath port {}",
-                    ask.key.in_port.get()
-                );
+        let at = match entry(snapshot, ask) {
+            Ok(at) => at,
+            Err(why) => {
+                if ask.live {
+                    base::log_rl!(
+                        LIMIT,
+                        INFO,
+                        "ofproto_dpif_upcall",
+                        "received packet on unassociated datapath port {} ({why})",
+                        ask.key.in_port.get()
+                    );
+                }
+                return Ok(unowned(snapshot, ask.key, &why));
             }
-            return Ok(unowned(snapshot, ask.key));
         };
         let mut flow = *ask.key;
         flow.in_port.set(u32::from(at.in_port.0));
         let mut input = Input::new(at.bridge, &flow, ask.now);
         input.packet = ask.frame.map(packet::Frame::data);
-        input.tcp_flags = flow.tcp_flags.get();
         let out = xlate::translate(snapshot, input);
         Ok(finish(snapshot, ask, at, out))
     }
