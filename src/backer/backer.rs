@@ -274,7 +274,10 @@ impl Backer {
             (back == iface.name()).then_some((*id, *ofp))
         };
         let mut links = Links {
-            snapshot: Arc::new(Snapshot::new(snapshot.features.clone(), self.recirc.clone())),
+            snapshot: Arc::new(Snapshot::new(
+                snapshot.features.clone(),
+                self.recirc.clone(),
+            )),
             ofprotos: HashMap::new(),
             devices: HashMap::new(),
         };

@@ -31,7 +31,10 @@ pub struct Iface {
 
 /// What OpenFlow can switch off on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(missing_docs, reason = "names are those of OpenFlow's port configuration")]
+#[expect(
+    missing_docs,
+    reason = "names are those of OpenFlow's port configuration"
+)]
 pub struct PortFlags {
     pub port_down: bool,
     pub no_recv: bool,
@@ -158,9 +161,8 @@ impl Port {
             | VlanMode::NativeUntagged
             | VlanMode::Dot1qTunnel => Some(c.tag.unwrap_or(0)),
         };
-        let set = |list: &[u16]| {
-            (!list.is_empty()).then(|| list.iter().copied().collect::<VlanSet>())
-        };
+        let set =
+            |list: &[u16]| (!list.is_empty()).then(|| list.iter().copied().collect::<VlanSet>());
         x.trunks = set(&c.trunks);
         x.cvlans = set(&c.cvlans);
         x.qinq_ethtype = c.qinq_ethtype;
@@ -183,7 +185,8 @@ impl Iface {
         let mut x = XPort::new(self.ofp, self.odp, self.name());
         x.class = self.device.class().to_owned();
         let f = self.flags;
-        (x.port_down, x.no_recv, x.no_recv_stp) = (f.port_down, f.no_recv, f.no_recv_stp);
+        x.port_down = f.port_down || !self.device.flags().up;
+        (x.no_recv, x.no_recv_stp) = (f.no_recv, f.no_recv_stp);
         (x.no_flood, x.no_fwd, x.no_packet_in) = (f.no_flood, f.no_fwd, f.no_packet_in);
         x.link_up = self.device.carrier();
         x.may_enable = x.link_up;

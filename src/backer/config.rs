@@ -171,10 +171,10 @@ impl PortConfig {
     /// The VLAN mode in force.
     #[must_use]
     pub fn mode(&self) -> VlanMode {
-        self.vlan_mode.unwrap_or(if self.tag.is_some() {
-            VlanMode::Access
-        } else {
-            VlanMode::Trunk
-        })
+        match (self.vlan_mode, self.tag) {
+            (Some(mode), _) => mode,
+            (None, Some(_)) => VlanMode::Access,
+            (None, None) => VlanMode::Trunk,
+        }
     }
 }

@@ -69,7 +69,7 @@ pub enum BackerError {
         /// Interface.
         interface: String,
         /// Why.
-        source: NetdevError,
+        source: Box<NetdevError>,
     },
     /// The datapath refused the port.
     #[error("bridge {bridge}: failed to add {interface} as port: {source}")]

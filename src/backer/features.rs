@@ -63,9 +63,21 @@ const FEATURES: &[Feature] = &[
     number!("max_hash_alg", "Max dp_hash algorithm", max_hash_alg),
     flag!("check_pkt_len", "Check pkt length action", check_pkt_len),
     flag!("ct_timeout", "Conntrack timeout policy", ct_timeout),
-    flag!("explicit_drop_action", "Explicit Drop action", explicit_drop_action),
-    flag!("lb_output_action", "Optimized Balance TCP mode", lb_output_action),
-    flag!("ct_zero_snat", "Conntrack all-zero IP SNAT", ct_all_zero_nat),
+    flag!(
+        "explicit_drop_action",
+        "Explicit Drop action",
+        explicit_drop_action
+    ),
+    flag!(
+        "lb_output_action",
+        "Optimized Balance TCP mode",
+        lb_output_action
+    ),
+    flag!(
+        "ct_zero_snat",
+        "Conntrack all-zero IP SNAT",
+        ct_all_zero_nat
+    ),
     flag!("add_mpls", "MPLS Label add", add_mpls),
     number!("max_vlan_headers", "Max VLAN headers", max_vlan_headers),
     number!("max_mpls_depth", "Max MPLS depth", max_mpls_depth),
@@ -211,7 +223,10 @@ mod tests {
             r.0
         };
         assert_eq!(why(s(Some("xx"), None)), "Unexpected support field");
-        assert_eq!(why(s(Some("clone"), Some("maybe"))), "Boolean value expected");
+        assert_eq!(
+            why(s(Some("clone"), Some("maybe"))),
+            "Boolean value expected"
+        );
         assert_eq!(
             why(s(Some("sample_nesting"), Some("20"))),
             "Can not set value beyond the datapath capability"

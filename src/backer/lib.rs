@@ -6,7 +6,7 @@
 //!   packets from controllers.
 //! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told.
 //! * [`probe`], [`features`]: what the datapath can do.
-//! * [`show`]: text.
+//! * [`show`][]: text.
 //!
 //! Threads: a [`Backer`] belongs to the main thread. Handlers and revalidators see only what it published.
 //! Order of a change: make it, publish the snapshot, post what changed.
@@ -32,5 +32,6 @@ pub use backer::Backer;
 pub use bridge::{Bridge, Iface, Port, PortFlags};
 pub use config::{BridgeSettings, IfaceConfig, Options, PortConfig};
 pub use error::BackerError;
+pub use flow_text::PortNames;
 pub use run::PacketOut;
 pub use show::DumpOptions;

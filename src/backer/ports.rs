@@ -120,8 +120,10 @@ impl Backer {
         };
         if iface.flags != flags {
             iface.flags = flags;
-            let mut changed = Changed::default();
-            changed.any = true;
+            let changed = Changed {
+                any: true,
+                ..Changed::default()
+            };
             self.announce(bridge, &changed);
         }
         Ok(())
@@ -165,7 +167,7 @@ impl Backer {
         let refuse = |source| BackerError::Device {
             bridge: bridge.to_owned(),
             interface: wanted.name.clone(),
-            source,
+            source: Box::new(source),
         };
         if wanted.class != "internal" {
             self.netdevs.check_name(&wanted.name).map_err(refuse)?;
@@ -253,7 +255,7 @@ impl Backer {
         let refuse = |source| BackerError::Device {
             bridge: bridge.to_owned(),
             interface: wanted.name.clone(),
-            source,
+            source: Box::new(source),
         };
         let unknown = netdev::configure(&*iface.device, &wanted.options).map_err(refuse)?;
         for key in &unknown {

@@ -25,10 +25,11 @@ pub fn probe(dpif: &dyn Dpif, vlan_limit: u32) -> Features {
         name: format!("{}@{}", dpif.type_name(), dpif.name()),
     };
     let mut f = p.says.clone();
-    f.recirc = p.says.recirc && p.key(|k| {
-        k.recirc_id.set(1);
-        k.dp_hash.set(1);
-    });
+    f.recirc = p.says.recirc
+        && p.key(|k| {
+            k.recirc_id.set(1);
+            k.dp_hash.set(1);
+        });
     p.supports(f.recirc, "recirculation");
     f.max_vlan_headers = p.depth(p.says.max_vlan_headers.min(vlan_limit), vlans);
     p.log(&format!(
@@ -85,7 +86,8 @@ impl Probe<'_> {
         }
         f.sample_nesting = nesting;
         self.log(&format!("Max sample nesting level probed as {nesting}"));
-        f.ct_eventmask = says.ct_eventmask && self.installs(vec![ct(|c| c.eventmask = Some(u32::MAX))]);
+        f.ct_eventmask =
+            says.ct_eventmask && self.installs(vec![ct(|c| c.eventmask = Some(u32::MAX))]);
         self.supports(f.ct_eventmask, "eventmask in conntrack action");
         f.ct_clear = says.ct_clear && self.installs(vec![Action::CtClear]);
         self.supports(f.ct_clear, "ct_clear action");
@@ -281,6 +283,9 @@ mod tests {
         d.refuse_puts(Some(DpifError::Invalid));
         let f = probe(&*d, 2);
         assert!(!f.recirc && !f.ct_clear && !f.ct_mark && f.clone);
-        assert_eq!((f.max_vlan_headers, f.max_mpls_depth, f.sample_nesting), (0, 0, 3));
+        assert_eq!(
+            (f.max_vlan_headers, f.max_mpls_depth, f.sample_nesting),
+            (0, 0, 3)
+        );
     }
 }

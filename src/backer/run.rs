@@ -130,17 +130,17 @@ impl Backer {
             .iface_by_number(packet.in_port)
             .map_or(OdpPort::NONE, |i| i.odp);
         key.in_port.set(odp.0);
-        self.execute(packet.frame, key, &out)
+        self.execute(packet.frame, Arc::new(key), &out)
             .map_err(|source| BackerError::PacketOut {
                 bridge: bridge.to_owned(),
                 source,
             })
     }
 
-    fn execute(&self, frame: Frame, key: Flow, out: &xlate::Output) -> Result<(), DpifError> {
+    fn execute(&self, frame: Frame, key: Arc<Flow>, out: &xlate::Output) -> Result<(), DpifError> {
         let mut ops = [Op::Execute(Execute {
             frame: Some(frame),
-            key: Arc::new(key),
+            key,
             actions: Arc::new(out.actions.clone()),
             needs_help: out.slow.has(SlowReason::ACTION),
             probe: false,

@@ -2,10 +2,10 @@
 
 use crate::backer::Backer;
 use crate::error::BackerError;
+use crate::flow_text::{self, PortNames};
 use base::sync::{read, write};
 use dpif::{FlowInfo, FlowSelect};
 use flow::{OdpPort, OfPort};
-use std::collections::HashMap;
 use std::fmt::Write;
 use udpif::world::facts;
 use wire::EthAddr;
@@ -81,10 +81,12 @@ impl Backer {
     pub fn dump_flows(&self, bridge: &str, options: DumpOptions) -> Result<String, BackerError> {
         let b = self.bridge(bridge)?;
         let snapshot = self.snapshot();
-        let names = options
-            .names
-            .unwrap_or(options.verbose)
-            .then(|| self.port_names());
+        let names = if options.names.unwrap_or(options.verbose) {
+            self.port_names()
+        } else {
+            PortNames::default()
+        };
+        let now = self.clock.now();
         let mut out = String::new();
         let dump = self.dpif().flow_dump(FlowSelect::default());
         let mut cursor = dump.thread();
@@ -96,7 +98,7 @@ impl Backer {
                 let owner = snapshot.by_odp.get(&odp).map(|(id, _)| *id);
                 let frozen = || snapshot.recirc.get(f.key.recirc_id.get()).map(|s| s.bridge);
                 if owner.or_else(frozen) == Some(b.id) {
-                    out += &self.flow_line(f, options.verbose, names.as_ref());
+                    out += &flow_text::line(f, options.verbose, &names, now);
                     out.push('\n');
                 }
             }
@@ -108,18 +110,9 @@ impl Backer {
 
     /// Names of datapath ports.
     #[must_use]
-    pub fn port_names(&self) -> HashMap<OdpPort, String> {
+    pub fn port_names(&self) -> PortNames {
         let ports = self.dpif().ports();
-        ports.into_iter().map(|p| (p.number, p.name)).collect()
-    }
-
-    fn flow_line(
-        &self,
-        f: &FlowInfo,
-        verbose: bool,
-        names: Option<&HashMap<OdpPort, String>>,
-    ) -> String {
-        crate::flow_text::line(f, verbose, names, self.clock.now())
+        PortNames::new(ports.into_iter().map(|p| (p.number, p.name)).collect())
     }
 
     // ---- MAC tables
@@ -173,10 +166,7 @@ impl Backer {
         Ok("table successfully flushed")
     }
 
-    fn chosen(
-        &self,
-        bridge: Option<&str>,
-    ) -> Result<Vec<&crate::bridge::Bridge>, BackerError> {
+    fn chosen(&self, bridge: Option<&str>) -> Result<Vec<&crate::bridge::Bridge>, BackerError> {
         match bridge {
             Some(name) => Ok(vec![self.bridge(name)?]),
             None => Ok(self.bridges().values().collect()),

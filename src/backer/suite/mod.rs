@@ -1,1 +1,4 @@
-//! Tests.
+//! The backer over the fake datapath: packets go in and come out.
+
+mod cases;
+mod rig;

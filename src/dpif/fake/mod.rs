@@ -98,6 +98,12 @@ impl Provider for FakeProvider {
     fn open(&self, name: &str, create: bool) -> Result<Arc<dyn Dpif>, DpifError> {
         Ok(self.open_fake(name, create)?)
     }
+    fn port_open_type(&self, class: &str) -> String {
+        match class {
+            "internal" => "dummy-internal".to_owned(),
+            other => other.to_owned(),
+        }
+    }
 }
 
 /// An open fake datapath.

@@ -1,5 +1,6 @@
 //! Applying what translations say must happen besides forwarding.
 
+use super::sink::BondLoad;
 use super::{Links, Sink, facts};
 use crate::deps::Pending;
 use base::clock::Nanos;
@@ -118,7 +119,15 @@ impl Applier<'_> {
                     bundle,
                     flow,
                     vid,
-                } => self.sink.bond(*bridge, *bundle, flow, *vid, bytes),
+                } => self.sink.bond(
+                    *bridge,
+                    BondLoad {
+                        bundle: *bundle,
+                        flow,
+                        vid: *vid,
+                        bytes,
+                    },
+                ),
             }
         }
     }

@@ -14,7 +14,7 @@ pub mod sink;
 
 pub use effects::Effects;
 pub use facts::Fact;
-pub use sink::{NoSink, PacketIn, ProtocolPacket, SampledPacket, Sink};
+pub use sink::{BondLoad, NoSink, PacketIn, ProtocolPacket, SampledPacket, Sink};
 
 use crate::deps::Pending;
 use crate::translator::{Ask, Translation, Translator};
@@ -25,9 +25,7 @@ use dpif::Upcall;
 use effects::Applier;
 use flow::{Flow, Mask, OdpPort, OfPort, Vlan};
 use netdev::Device;
-use odp::{
-    Action, Actions, DropReason, FlowStats, SlowReason, Userspace, UserspaceCookie,
-};
+use odp::{Action, Actions, DropReason, FlowStats, SlowReason, Userspace, UserspaceCookie};
 use ofproto::{Ofproto, Rule};
 use std::collections::HashMap;
 use xlate::{BridgeId, Input, Output, ReceiveError, Snapshot};
@@ -285,7 +283,7 @@ impl Translator for World {
                 frame,
                 actions: upcall.actions,
             }),
-            UserspaceCookie::SlowPath { .. } => {}
+            UserspaceCookie::SlowPath { .. } | UserspaceCookie::Userdata(_) => {}
         }
     }
 
@@ -402,4 +400,3 @@ fn finish(snapshot: &Snapshot, ask: &Ask<'_>, at: Entry, out: Output) -> Transla
         deps,
     }
 }
-

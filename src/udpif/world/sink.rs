@@ -53,6 +53,19 @@ pub struct ProtocolPacket<'a> {
     pub now: Nanos,
 }
 
+/// Bytes that left through a bond.
+#[derive(Debug, Clone, Copy)]
+pub struct BondLoad<'a> {
+    /// The bond.
+    pub bundle: BundleId,
+    /// Headers at output.
+    pub flow: &'a Flow,
+    /// VLAN.
+    pub vid: u16,
+    /// Bytes.
+    pub bytes: u64,
+}
+
 /// A packet sampled for sFlow or IPFIX.
 #[derive(Debug)]
 pub struct SampledPacket {
@@ -84,7 +97,7 @@ pub trait Sink: Send + Sync + std::fmt::Debug + 'static {
     /// Packets were copied by mirrors (bits by index).
     fn mirrored(&self, _bridge: BridgeId, _mirrors: u32, _delta: &FlowStats) {}
     /// Bytes left through a bond.
-    fn bond(&self, _bridge: BridgeId, _bundle: BundleId, _flow: &Flow, _vid: u16, _bytes: u64) {}
+    fn bond(&self, _bridge: BridgeId, _load: BondLoad<'_>) {}
     /// Rules were added or changed by `learn`: somebody may want to be told.
     fn learned(&self, _bridge: BridgeId) {}
 }
