@@ -6,7 +6,7 @@ use flow::OdpPort;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// Names of a datapath's ports, for texts of keys and of actions.
+/// Names of a datapath's ports.
 #[derive(Debug, Clone, Default)]
 pub struct PortNames(HashMap<OdpPort, String>);
 
@@ -16,27 +16,15 @@ impl PortNames {
     pub fn new(names: HashMap<OdpPort, String>) -> Self {
         Self(names)
     }
-    fn by_name(&self, name: &str) -> Option<OdpPort> {
-        let mut all = self.0.iter();
-        all.find(|(_, n)| *n == name).map(|(p, _)| *p)
-    }
 }
 
 impl flow::OdpNames for PortNames {
     fn number(&self, name: &str) -> Option<OdpPort> {
-        self.by_name(name)
+        let mut all = self.0.iter();
+        all.find(|(_, n)| *n == name).map(|(p, _)| *p)
     }
     fn name(&self, port: OdpPort) -> Option<&str> {
         self.0.get(&port).map(String::as_str)
-    }
-}
-
-impl odp::OdpNames for PortNames {
-    fn name(&self, port: OdpPort) -> Option<&str> {
-        self.0.get(&port).map(String::as_str)
-    }
-    fn number(&self, name: &str) -> Option<OdpPort> {
-        self.by_name(name)
     }
 }
 
