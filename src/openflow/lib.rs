@@ -27,6 +27,7 @@ pub use action::{
 pub use check::{CheckParams, check_acts, check_consistency};
 pub use codec::header::{HEADER_LEN, Header, Multipart, Xid};
 pub use codec::raw::Raw;
+pub use codec::{decode_actions, decode_instructions, encode_actions, encode_instructions};
 pub use error::{ErrorCode, NX_VENDOR, ONF_VENDOR, OfpError};
 pub use error_text::TextError;
 pub use flow::{FieldId, FieldValue, OfPort, Subfield};

@@ -14,7 +14,12 @@ pub(crate) mod oxs;
 pub(crate) mod prop;
 pub(crate) mod raw;
 
+use crate::action::{Act, Acts};
 use crate::error::OfpError;
+use crate::verify::{Allowed, Outer};
+use crate::version::Version;
+use acts::ActRules;
+use flow::TunTable;
 
 /// How deep actions may nest in bytes.
 pub(crate) const NESTING_MAX: usize = 100;
@@ -129,4 +134,40 @@ impl Put for Vec<u8> {
 /// OpenFlow 1.1 and later write ports in 32 bits.
 pub(crate) fn port_from_11(n: u32) -> Decode<flow::OfPort> {
     flow::OfPort::from_ofp11(n).ok_or(OfpError::OFPBAC_BAD_OUT_PORT)
+}
+
+/// Reads a list of actions, as it stands in a message of `version`; without a table, every tunnel metadata
+/// field exists.
+///
+/// # Errors
+/// The OpenFlow error to answer with.
+pub fn decode_actions(bytes: &[u8], version: Version, tun: Option<&TunTable>) -> Decode<Acts> {
+    let rules = ActRules::new(version, tun);
+    let place = (Allowed::Meter, Outer::None);
+    acts::decode_actions(&mut Reader::new(bytes), bytes.len(), &rules, place)
+}
+
+/// Reads the instructions of a flow (OpenFlow 1.0: its actions).
+///
+/// # Errors
+/// The OpenFlow error to answer with.
+pub fn decode_instructions(bytes: &[u8], version: Version, tun: Option<&TunTable>) -> Decode<Acts> {
+    let rules = ActRules::new(version, tun);
+    inst::decode(&mut Reader::new(bytes), bytes.len(), &rules)
+}
+
+/// Writes a list of actions.
+#[must_use]
+pub fn encode_actions(acts: &[Act], version: Version, tun: Option<&TunTable>) -> Vec<u8> {
+    let mut b = Vec::new();
+    acts::put_actions(&mut b, acts, version, tun);
+    b
+}
+
+/// Writes the instructions of a flow (OpenFlow 1.0: its actions).
+#[must_use]
+pub fn encode_instructions(acts: &[Act], version: Version, tun: Option<&TunTable>) -> Vec<u8> {
+    let mut b = Vec::new();
+    inst::put(&mut b, acts, version, tun);
+    b
 }

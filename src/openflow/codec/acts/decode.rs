@@ -25,6 +25,18 @@ pub(crate) struct ActRules<'a> {
     pub(crate) depth: usize,
 }
 
+impl<'a> ActRules<'a> {
+    /// Rules for the outermost list, without debug actions.
+    pub(crate) fn new(version: Version, tun: Option<&'a TunTable>) -> Self {
+        Self {
+            version,
+            tun,
+            debug: false,
+            depth: 0,
+        }
+    }
+}
+
 /// Takes `len` octets as a list of actions; what may not stand in it is refused.
 pub(crate) fn decode_actions(
     r: &mut Reader<'_>,

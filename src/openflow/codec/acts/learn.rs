@@ -3,6 +3,7 @@
 use super::decode::ActRules;
 use super::encode::{Out, close, nx};
 use crate::action::{Act, LearnAct, LearnDst, LearnSpec, LearnSrc};
+use crate::check::check_src;
 use crate::codec::oxm;
 use crate::codec::{Decode, Put, Reader};
 use crate::error::OfpError;
@@ -42,11 +43,13 @@ pub(super) fn decode(second: bool, b: &mut Reader<'_>, rules: &ActRules<'_>) -> 
         if !field.info().writable {
             return Err(OfpError::OFPBAC_BAD_SET_ARGUMENT);
         }
-        result_dst = Some(Subfield {
+        let dst = Subfield {
             field,
             ofs: result_ofs,
             n_bits: 1,
-        });
+        };
+        check_src(&dst)?;
+        result_dst = Some(dst);
     } else if result_ofs != 0 {
         return Err(bad);
     }
@@ -118,7 +121,9 @@ fn spec(header: u16, b: &mut Reader<'_>, rules: &ActRules<'_>) -> Decode<LearnSp
 fn subfield(n_bits: u16, b: &mut Reader<'_>, rules: &ActRules<'_>) -> Decode<Subfield> {
     let header = b.u32()?;
     let ofs = b.u16()?;
-    rules.subfield(header, (ofs, n_bits))
+    let sub = rules.subfield(header, (ofs, n_bits))?;
+    check_src(&sub)?;
+    Ok(sub)
 }
 
 pub(super) fn put(o: &mut Out<'_>, l: &LearnAct) {
