@@ -13,6 +13,7 @@ pub mod error;
 mod error_text;
 mod field;
 pub mod flow_mod;
+mod msg;
 mod names;
 mod props;
 pub mod reason;
@@ -34,6 +35,7 @@ pub use flow::{FieldId, FieldValue, OfPort, Subfield};
 pub use flow_mod::{
     AggregateStats, Duration, FlowFlags, FlowMod, FlowModCommand, FlowStats, FlowStatsRequest,
 };
+pub use msg::*;
 pub use names::{NameMap, Names};
 pub use text::{
     DEPTH_MAX, ParsedFlowMod, format_actions, parse_actions, parse_flow_mod, parse_flow_mod_line,

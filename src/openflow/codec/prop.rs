@@ -114,11 +114,29 @@ pub(crate) fn end(b: &mut Vec<u8>, at: usize) {
     b.set_u16(at + 2, len);
     b.pad(at, 8);
 }
+/// Begins a property whose content has 4 octets of padding in front.
+pub(crate) fn start_nested(b: &mut Vec<u8>, ty: u16) -> usize {
+    let at = start(b, ty);
+    b.zeros(4);
+    at
+}
+/// Ends what [`start_nested`] began; takes it back when nothing came.
+pub(crate) fn end_unless_empty(b: &mut Vec<u8>, at: usize) {
+    if b.len() == at + 8 {
+        b.truncate(at);
+    } else {
+        end(b, at);
+    }
+}
 /// A property with these bytes.
 pub(crate) fn put(b: &mut Vec<u8>, ty: u16, data: &[u8]) {
     let at = start(b, ty);
     b.bytes(data);
     end(b, at);
+}
+/// A property with a byte.
+pub(crate) fn put_u8(b: &mut Vec<u8>, ty: u16, v: u8) {
+    put(b, ty, &[v]);
 }
 /// A property with a 16-bit number, padded as the specification has it.
 pub(crate) fn put_u16(b: &mut Vec<u8>, ty: u16, v: u16) {

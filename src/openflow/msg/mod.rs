@@ -1,0 +1,146 @@
+//! Messages, whole: [`Message`], from bytes and to bytes.
+//!
+//! What depends on the connection (flow protocol, tunnel options, limits of the switch) comes in
+//! [`DecodeCx`] and [`EncodeCx`]. Long replies are made with [`crate::Multipart`], entry by entry.
+
+mod basic;
+mod decode;
+mod encode;
+mod features;
+mod flow_mod;
+mod flow_removed;
+mod flow_stats;
+mod packet_in;
+mod packet_out;
+mod port;
+mod port_stats;
+
+pub use basic::{Desc, ErrorMsg, Hello, SwitchConfig, encode_error_reply};
+pub use features::{Capabilities, Features};
+pub use flow_removed::{FlowRemoved, RemovedReason};
+pub use packet_in::{Continuation, Frame, PacketIn, PacketInFormat};
+pub use packet_out::PacketOut;
+pub use port::{
+    PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStatus, features_kbps,
+};
+pub use port_stats::PortStats;
+
+use crate::flow_mod::{AggregateStats, FlowMod, FlowStats, FlowStatsRequest};
+use crate::version::{Protocols, Version};
+use flow::{OfPort, TunTable};
+use std::sync::Arc;
+
+/// What reading a message depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeCx<'a> {
+    /// Flow protocol of the connection; `None`: the first of the message's version.
+    pub protocol: Option<Protocols>,
+    /// The switch's tunnel options; `None`: every tunnel metadata field exists.
+    pub tun: Option<&'a Arc<TunTable>>,
+    /// Ports are below this.
+    pub max_ports: OfPort,
+    /// Tables are below this.
+    pub n_tables: u8,
+    /// The debug actions exist.
+    pub debug: bool,
+    /// Unknown properties and fields are passed over, as one who prints messages wants it.
+    pub loose: bool,
+}
+
+impl Default for DecodeCx<'_> {
+    fn default() -> Self {
+        Self {
+            protocol: None,
+            tun: None,
+            max_ports: OfPort::MAX,
+            n_tables: u8::MAX,
+            debug: false,
+            loose: false,
+        }
+    }
+}
+
+impl DecodeCx<'_> {
+    fn protocol_for(&self, version: Version) -> Protocols {
+        self.protocol
+            .filter(|p| p.version() == version)
+            .unwrap_or_else(|| Protocols::initial(version))
+    }
+}
+
+/// What writing a message depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodeCx<'a> {
+    /// Flow protocol of the connection.
+    pub protocol: Protocols,
+    /// The switch's tunnel options.
+    pub tun: Option<&'a TunTable>,
+    /// How packets are sent to the controller.
+    pub packet_in_format: PacketInFormat,
+}
+
+impl<'a> EncodeCx<'a> {
+    /// For a protocol, with standard packet-ins and without tunnel options.
+    #[must_use]
+    pub fn new(protocol: Protocols) -> Self {
+        Self {
+            protocol,
+            tun: None,
+            packet_in_format: PacketInFormat::Standard,
+        }
+    }
+    /// For a version in its first protocol.
+    #[must_use]
+    pub fn version_only(version: Version) -> Self {
+        Self::new(Protocols::initial(version))
+    }
+    /// The OpenFlow version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.protocol.version()
+    }
+}
+
+/// A message. Replies in several parts: one part.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "named as in the specifications")]
+pub enum Message {
+    Hello(Hello),
+    Error(ErrorMsg),
+    EchoRequest(Vec<u8>),
+    EchoReply(Vec<u8>),
+    FeaturesRequest,
+    FeaturesReply(Features),
+    GetConfigRequest,
+    GetConfigReply(SwitchConfig),
+    SetConfig(SwitchConfig),
+    BarrierRequest,
+    BarrierReply,
+    PacketIn(Box<PacketIn>),
+    PacketOut(Box<PacketOut>),
+    /// `NXT_RESUME`.
+    Resume(Box<PacketIn>),
+    FlowMod(Box<FlowMod>),
+    FlowRemoved(Box<FlowRemoved>),
+    PortStatus(PortStatus),
+    PortMod(PortMod),
+    DescRequest,
+    DescReply(Box<Desc>),
+    /// Flows or their sum.
+    FlowStatsRequest(Box<FlowStatsRequest>),
+    FlowStatsReply(Vec<FlowStats>),
+    AggregateReply(AggregateStats),
+    /// A port, or [`OfPort::NONE`] for all.
+    PortStatsRequest(OfPort),
+    PortStatsReply(Vec<PortStats>),
+    /// A port, or [`OfPort::NONE`] for all.
+    PortDescRequest(OfPort),
+    PortDescReply(Vec<PortDesc>),
+    /// NXM on or off.
+    SetFlowFormat(Protocols),
+    /// Flow mods carry table ids.
+    FlowModTableId(bool),
+    SetPacketInFormat(PacketInFormat),
+    FlowAge,
+    SetControllerId(u16),
+}
