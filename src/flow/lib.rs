@@ -1,14 +1,21 @@
 //! `flow`: what the switch knows about a packet, and how to say it.
 //!
 //! * [`key`]: [`Flow`], every matchable fact as an array of 64-byte lines, and [`Mask`].
-//! * [`field`]: the field table of OpenFlow 1.5 and the Nicira extensions.
 //! * [`extract`](mod@extract): a flow from the bytes of a packet, as deep as asked.
-//! * packet composition from a flow, the OpenFlow match with its text form, and
-//!   the datapath text form live beside them.
+//! * [`compose`]: the bytes of a packet from a flow.
+//! * [`field`]: the field table of OpenFlow 1.5 and the Nicira extensions; [`Subfield`]s.
+//! * [`matches`](mod@matches): [`Match`], what a rule asks of a packet; [`mini`]: the same in little memory.
+//! * [`tun_table`]: [`TunTable`], which tunnel option is which `tun_metadata` field.
+//! * [`text`]: matches and flows as `ovs-ofctl` writes them; [`dpkey`]: keys as `ovs-dpctl` does.
 //!
-//! This room knows no priorities, tables or actions.
+//! Plain values and pure functions, usable on any thread; the one process-wide setting is
+//! [`set_vlan_limit`]. Nothing here panics on outside input. This room knows no priorities, tables or
+//! actions.
+//!
+//! Limits: 2 VLAN tags, 3 MPLS labels, 16 registers, 64 tunnel options in 256 octets.
 
 pub mod compose;
+mod context;
 pub mod dpkey;
 pub mod extract;
 pub mod field;

@@ -257,6 +257,38 @@ impl Match {
         tci.set(tci.get() & left);
     }
 
+    /// Asks for the whole of a tunnel option in the match's own table, leading zeroes included.
+    pub(crate) fn set_own_tun_metadata(
+        &mut self,
+        index: u8,
+        value: &[u8],
+    ) -> Result<(), MatchError> {
+        self.own_space(index, value.len(), false)?;
+        let Some(table) = &self.tun else {
+            return Ok(());
+        };
+        table.write(index, &mut self.flow.tunnel, value);
+        table.write(
+            index,
+            &mut self.mask.0.tunnel,
+            &FieldValue::from_elem(0xff, value.len()),
+        );
+        Ok(())
+    }
+
+    fn own_space(&mut self, index: u8, len: usize, masked: bool) -> Result<(), MatchError> {
+        let name = FieldId::TunMetadata(index).name();
+        if self.mask.0.tunnel.present.get() >> index & 1 == 1 {
+            return Err(MatchError::TunTwice { name });
+        }
+        let table = self
+            .tun
+            .get_or_insert_with(|| Arc::new(TunTable::new_own()));
+        let max = TunTable::SPACE_MAX;
+        let space = Arc::make_mut(table).add_own(index, len, masked);
+        space.map_err(|used| MatchError::TunSpace { name, used, max })
+    }
+
     fn set_tun_metadata(
         &mut self,
         index: u8,
@@ -265,21 +297,7 @@ impl Match {
     ) -> Result<(), MatchError> {
         let own = self.tun.as_ref().is_none_or(|t| t.is_own());
         if own {
-            let name = FieldId::TunMetadata(index).name();
-            if self.mask.0.tunnel.present.get() >> index & 1 == 1 {
-                return Err(MatchError::TunTwice { name });
-            }
-            let len = field::significant_len(value, mask);
-            let table = self
-                .tun
-                .get_or_insert_with(|| Arc::new(TunTable::new_own()));
-            Arc::make_mut(table)
-                .add_own(index, len, mask.is_some())
-                .map_err(|used| MatchError::TunSpace {
-                    name,
-                    used,
-                    max: TunTable::SPACE_MAX,
-                })?;
+            self.own_space(index, field::significant_len(value, mask), mask.is_some())?;
         }
         let Some(table) = &self.tun else {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Datapath keys as text, both ways: what `ovs-dpctl` prints for a flow, and what `dpctl/add-flow`,
 //! `ofproto/trace` and `netdev-dummy/receive` read.
 //!
-//! A key is a list of *attributes*, each a group of fields of a [`Flow`] that the datapath ABI ships
+//! A key is a list of *attributes*, each a group of fields of a [`Flow`](crate::Flow) that the datapath ABI ships
 //! together: `ipv4(src=...,dst=...)`. [`format_key`] decides which attributes a flow has, as the peer's
 //! userspace datapath does; [`Attr::format`] and [`Attr::parse`] do one attribute, and serve `set(...)`
 //! actions too: fill the fields in a flow, and say which attribute is meant.

@@ -3,7 +3,7 @@
 //! numbers it travels.
 //!
 //! Values and masks of a field are big-endian byte strings of [`FieldInfo::n_bytes`] octets. Tunnel
-//! metadata fields have no fixed place: whoever reads or writes them brings the [`TunTable`] that places
+//! metadata fields have no fixed place: whoever reads or writes them brings the [`TunTable`](crate::TunTable) that places
 //! them (`None` when there is none: they then read as zero and ignore writes).
 //!
 //! Everything here is a constant or a pure function.

@@ -34,13 +34,20 @@ fn same_flows_as_the_peer() {
     let packets: Vec<Vec<u8>> = (0..6000)
         .map(|_| {
             let entropy: Vec<u8> = (0..300).map(|_| byte()).collect();
-            Dice { entropy: &entropy, at: 0 }.packet()
+            Dice {
+                entropy: &entropy,
+                at: 0,
+            }
+            .packet()
         })
         .filter(|p| !p.is_empty())
         .collect();
     let dir = std::env::temp_dir().join(format!("ringway-pcap-{}", std::process::id()));
     std::fs::write(&dir, capture(&packets)).expect("temporary file");
-    let tool = Command::new("ovs-ofctl").arg("parse-pcap").arg(&dir).output();
+    let tool = Command::new("ovs-ofctl")
+        .arg("parse-pcap")
+        .arg(&dir)
+        .output();
     let _ = std::fs::remove_file(&dir);
     let Ok(tool) = tool else {
         println!("ovs-ofctl is not installed: nothing was compared");
@@ -50,7 +57,14 @@ fn same_flows_as_the_peer() {
     assert_eq!(theirs.lines().count(), packets.len());
     for (p, theirs) in packets.iter().zip(theirs.lines()) {
         let mut f = Flow::zero();
-        extract(p, &Metadata { in_port: 0xffff, ..Metadata::default() }, &mut f);
+        extract(
+            p,
+            &Metadata {
+                in_port: 0xffff,
+                ..Metadata::default()
+            },
+            &mut f,
+        );
         assert_eq!(f.to_string(), theirs, "{p:02x?}");
     }
 }
