@@ -109,6 +109,7 @@ impl std::str::FromStr for EthAddr {
         for byte in &mut out {
             let part = parts
                 .next()
+                .filter(|p| p.bytes().all(|b| b.is_ascii_hexdigit()))
                 .filter(|p| (1..=2).contains(&p.len()))
                 .ok_or(())?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| ())?;
