@@ -1,5 +1,6 @@
 //! `netdev-dummy/*`: driving dummy devices by hand.
 
+use super::{bridges, packets};
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome};
 use netdev::dummy::Dummies;
@@ -9,6 +10,12 @@ fn dummies(s: &Switch) -> Result<&Dummies, String> {
 }
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
+    commands.add(
+        "netdev-dummy/receive",
+        "name [--qid queue_id] packet|flow [--len packet_len]",
+        2..=usize::MAX,
+        receive,
+    );
     commands.add(
         "netdev-dummy/set-admin-state",
         "[netdev] up|down",
@@ -55,6 +62,40 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
             done(dummies(s)?.set_ip6addr(args[0], ip, len))
         },
     );
+}
+
+/// Gives packets to a dummy device as if they had arrived, and waits until they are through.
+fn receive(s: &mut Switch, args: &[&str]) -> Outcome {
+    let (name, mut rest) = args.split_first().ok_or("no device")?;
+    let mut queue = 0;
+    if let ["--qid", n, after @ ..] = rest {
+        queue = n.parse().map_err(|_| "bad rx queue id.")?;
+        rest = after;
+    }
+    // All are read before the first is given: a wrong one changes nothing.
+    let mut given = Vec::new();
+    while let Some((text, after)) = rest.split_first() {
+        rest = after;
+        given.push(match packets::packet(text) {
+            Ok(packet) => packet,
+            Err(_) => {
+                let mut size = 0;
+                if let ["--len", n, after @ ..] = rest {
+                    size = n.parse().unwrap_or(0);
+                    rest = after;
+                    if size < 14 {
+                        return Err("too small packet len".to_owned());
+                    }
+                }
+                packets::from_flow(text, size)?
+            }
+        });
+    }
+    for packet in given {
+        dummies(s)?.receive(name, &packet, queue).map_err(|e| e.to_string())?;
+    }
+    bridges::quiesce(s);
+    Ok(String::new())
 }
 
 fn done(result: Result<(), netdev::dummy::DummyError>) -> Outcome {

@@ -1,8 +1,13 @@
 //! The control commands: one file per family, each adding itself to the table.
 
+mod bridges;
 mod debug;
+mod dpctl;
 mod dummy;
+mod packets;
 mod process;
+mod ringway;
+mod trace;
 
 use crate::switch::Switch;
 use crate::unixctl::Commands;
@@ -13,5 +18,9 @@ pub(crate) fn all() -> Commands<Switch> {
     process::add(&mut commands);
     debug::add(&mut commands);
     dummy::add(&mut commands);
+    bridges::add(&mut commands);
+    ringway::add(&mut commands);
+    dpctl::add(&mut commands);
+    trace::add(&mut commands);
     commands
 }

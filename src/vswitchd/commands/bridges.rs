@@ -1,0 +1,157 @@
+//! Commands about bridges and the datapath under them: `dpif/*`, `fdb/*`, `ofproto/list`, `upcall/*`,
+//! `revalidator/*`.
+
+use crate::switch::Switch;
+use crate::unixctl::{Commands, Outcome, Reply};
+use backer::{Backer, DumpOptions};
+use std::time::Duration;
+
+pub(super) fn add(commands: &mut Commands<Switch>) {
+    add_dpif(commands);
+    add_fdb(commands);
+    add_upcall(commands);
+    add_revalidator(commands);
+}
+
+/// The backer of a bridge, or the words that say there is no such bridge.
+fn backer<'s>(s: &'s Switch, bridge: &str) -> Result<&'s Backer, String> {
+    s.backer_of(bridge).ok_or_else(|| "no such bridge".to_owned())
+}
+
+/// The same text of every backer, one after the other.
+fn all(s: &Switch, text: impl Fn(&Backer) -> String) -> Outcome {
+    Ok(s.backers().values().map(text).collect())
+}
+
+fn add_dpif(commands: &mut Commands<Switch>) {
+    commands.add("dpif/show", "", 0..=0, |s, _| all(s, Backer::show));
+    commands.add("dpif/dump-dps", "", 0..=0, |s, _| all(s, Backer::dump_dps));
+    commands.add("ofproto/list", "", 0..=0, |s, _| all(s, Backer::list));
+    commands.add("dpif/show-dp-features", "bridge", 1..=1, |s, args| {
+        backer(s, args[0]).map(Backer::show_features)
+    });
+    commands.add("dpif/set-dp-features", "bridge", 1..=3, |s, args| {
+        let name = args[0];
+        let owner = s.backers_mut().values_mut().find(|b| b.bridges().contains_key(name));
+        let owner = owner.ok_or_else(|| "no such bridge".to_owned())?;
+        Ok(owner.set_features(args.get(1).copied(), args.get(2).copied()))
+    });
+    let usage = "[-m] [--names | --no-names] bridge";
+    commands.add("dpif/dump-flows", usage, 1..=usize::MAX, |s, args| {
+        let mut options = DumpOptions::default();
+        let (bridge, flags) = args.split_last().ok_or("no bridge")?;
+        for flag in flags {
+            match *flag {
+                "-m" => options.verbose = true,
+                "--names" => options.names = Some(true),
+                "--no-names" => options.names = Some(false),
+                other => return Err(format!("{other}: unknown option")),
+            }
+        }
+        backer(s, bridge)?.dump_flows(bridge, options).map_err(|e| e.to_string())
+    });
+}
+
+fn add_fdb(commands: &mut Commands<Switch>) {
+    commands.add("fdb/show", "bridge", 1..=1, |s, args| {
+        backer(s, args[0])?.fdb_show(args[0]).map_err(|e| e.to_string())
+    });
+    commands.add("fdb/stats-show", "bridge", 1..=1, |s, args| {
+        backer(s, args[0])?.fdb_stats(args[0]).map_err(|e| e.to_string())
+    });
+    commands.add("fdb/stats-clear", "[bridge]", 0..=1, |s, args| {
+        each(s, args, |b, name| b.fdb_stats_clear(name).map_err(|e| e.to_string()))
+    });
+    commands.add("fdb/flush", "[bridge]", 0..=1, |s, args| {
+        each(s, args, |b, name| b.fdb_flush(name).map_err(|e| e.to_string()))
+    });
+    commands.add("fdb/add", "bridge port vlan mac", 4..=4, |s, args| {
+        let (vlan, mac) = vlan_and_mac(args[2], args[3])?;
+        let result = backer(s, args[0])?.fdb_add(args[0], args[1], vlan, mac);
+        result.map(|t| t.to_owned()).map_err(|e| e.to_string())
+    });
+    commands.add("fdb/del", "bridge vlan mac", 3..=3, |s, args| {
+        let (vlan, mac) = vlan_and_mac(args[1], args[2])?;
+        match backer(s, args[0])?.fdb_del(args[0], vlan, mac) {
+            Ok(true) => Ok("fdb entry deleted".to_owned()),
+            Ok(false) => Err("fdb entry not found".to_owned()),
+            Err(e) => Err(e.to_string()),
+        }
+    });
+}
+
+/// One bridge's, or every backer's.
+fn each(
+    s: &Switch,
+    args: &[&str],
+    work: impl Fn(&Backer, Option<&str>) -> Result<&'static str, String>,
+) -> Outcome {
+    match args.first() {
+        Some(name) => work(backer(s, name)?, Some(name)).map(str::to_owned),
+        None => {
+            let mut said = "";
+            for b in s.backers().values() {
+                said = work(b, None)?;
+            }
+            Ok(said.to_owned())
+        }
+    }
+}
+
+fn vlan_and_mac(vlan: &str, mac: &str) -> Result<(u16, wire::EthAddr), String> {
+    let vlan = vlan.parse().ok().filter(|v| *v < 4096).ok_or("Invalid VLAN")?;
+    Ok((vlan, mac.parse().map_err(|()| "Invalid MAC address")?))
+}
+
+fn add_upcall(commands: &mut Commands<Switch>) {
+    commands.add("upcall/show", "", 0..=0, |s, _| all(s, |b| b.udpif().show()));
+    for (name, on) in [("upcall/enable-megaflows", true), ("upcall/disable-megaflows", false)] {
+        commands.add(name, "", 0..=0, move |s, _| {
+            let said = s.backers().values().map(|b| b.udpif().set_megaflows(on)).last();
+            Ok(said.unwrap_or_default().to_owned())
+        });
+    }
+    for (name, on) in [("upcall/enable-ufid", true), ("upcall/disable-ufid", false)] {
+        commands.add(name, "", 0..=0, move |s, _| {
+            let said = s.backers().values().map(|b| b.udpif().set_ufid(on)).last();
+            Ok(said.unwrap_or_default().to_owned())
+        });
+    }
+    commands.add("upcall/set-flow-limit", "flow-limit-number", 1..=1, |s, args| {
+        let limit = args[0].parse().map_err(|_| format!("{:?} is not a number", args[0]))?;
+        all(s, |b| b.udpif().set_flow_limit(limit))
+    });
+}
+
+fn add_revalidator(commands: &mut Commands<Switch>) {
+    commands.add_slow("revalidator/wait", "", 0..=0, |s, _| {
+        let tokens: Vec<(String, u64)> =
+            s.backers().iter().map(|(t, b)| (t.clone(), b.udpif().request_round())).collect();
+        Reply::Later(Box::new(move |s: &mut Switch| {
+            let done = |(t, token): &(String, u64)| {
+                s.backers().get(t).is_none_or(|b| b.udpif().is_done(*token))
+            };
+            tokens.iter().all(done).then(|| Ok(String::new()))
+        }))
+    });
+    commands.add("revalidator/purge", "", 0..=0, |s, _| {
+        s.backers().values().for_each(|b| b.udpif().purge());
+        Ok(String::new())
+    });
+    commands.add("revalidator/pause", "", 0..=0, |s, _| {
+        s.backers().values().for_each(|b| b.udpif().pause());
+        Ok(String::new())
+    });
+    commands.add("revalidator/resume", "", 0..=0, |s, _| {
+        s.backers().values().for_each(|b| b.udpif().resume());
+        Ok(String::new())
+    });
+}
+
+/// Waits until every packet that came in so far is through, handlers' answers included.
+pub(super) fn quiesce(s: &Switch) {
+    for b in s.backers().values() {
+        // A packet that takes longer is still forwarded; only the caller does not see it yet.
+        b.dpif().quiesce(Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,238 @@
+//! [`Switch`]: the whole running switch as the main thread sees it.
+//!
+//! * [`reconcile`]: makes a [`Model`] true by the smallest change.
+//! * [`rules`]: OpenFlow rules that a configuration file holds.
+//! * [`settings`]: keys of the whole switch.
+//! * [`publish`]: status for the database.
+
+mod publish;
+mod reconcile;
+mod rules;
+mod settings;
+
+pub(crate) use rules::port_names;
+
+use crate::database::Database;
+use crate::model::Model;
+use crate::options::{Options, Source};
+use backer::Backer;
+use base::clock::{Clock, Nanos};
+use base::poll::PollSet;
+use base::sync::Arc;
+use datapath::{Environment, NetdevProvider, Threading, Topology};
+use netdev::Registry;
+use netdev::dummy::Dummies;
+use std::collections::BTreeMap;
+
+/// How often status and housekeeping are looked at when nothing else happens, milliseconds.
+const HOUSEKEEPING_MS: u64 = 100;
+
+/// The switch.
+#[derive(Debug)]
+pub(crate) struct Switch {
+    program: String,
+    clock: Clock,
+    registry: Registry,
+    dpifs: dpif::Registry,
+    dummies: Option<Dummies>,
+    source: Source,
+    database: Option<Database>,
+    /// What was last asked for.
+    model: Model,
+    /// One per datapath type.
+    backers: BTreeMap<String, Backer>,
+    /// What is wrong with an interface, by name.
+    errors: BTreeMap<String, String>,
+    housekeeping_at: Nanos,
+    statistics_at: Nanos,
+    configured: bool,
+    exit: Option<bool>,
+}
+
+impl Switch {
+    /// A switch that has read nothing yet.
+    ///
+    /// # Errors
+    /// In words, naming what is in the way.
+    pub(crate) fn new(options: &Options) -> Result<Self, String> {
+        let clock = Clock::real();
+        let (registry, dummies) =
+            crate::registry::new(options.dummy, &clock).map_err(|e| e.to_string())?;
+        let dpifs = datapath_types(options, &clock, &registry)?;
+        let database = match &options.source {
+            Source::Toml(_) => None,
+            Source::Database(address) => Some(Database::new(address)?),
+        };
+        let mut switch = Self {
+            program: options.program.clone(),
+            clock,
+            registry,
+            dpifs,
+            dummies,
+            source: options.source.clone(),
+            database,
+            model: Model::default(),
+            backers: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            housekeeping_at: Nanos::ZERO,
+            statistics_at: Nanos::ZERO,
+            configured: false,
+            exit: None,
+        };
+        switch.reload();
+        Ok(switch)
+    }
+
+    /// Reads the file again; a wrong one changes nothing.
+    pub(crate) fn reload(&mut self) {
+        let Source::Toml(path) = &self.source else { return };
+        match crate::config::load(path).and_then(|model| rules::check(&model, path).map(|()| model)) {
+            Ok(model) => {
+                self.apply(model);
+                self.configured = true;
+            }
+            Err(faults) => {
+                for fault in faults.lines() {
+                    tracing::error!(target: "bridge", "{fault}");
+                }
+            }
+        }
+    }
+
+    /// One turn. Returns true when something was done that may have made more to do.
+    pub(crate) fn run(&mut self) -> bool {
+        let now = self.clock.now();
+        self.registry.run();
+        let mut busy = self.run_database(now);
+        if now >= self.housekeeping_at {
+            self.housekeeping_at = now.plus_millis(HOUSEKEEPING_MS);
+            for backer in self.backers.values_mut() {
+                busy |= backer.run();
+            }
+        }
+        busy
+    }
+
+    fn run_database(&mut self, now: Nanos) -> bool {
+        let Some(news) = self.database.as_mut().map(|d| d.run(now)) else { return false };
+        let mut busy = false;
+        if let Some(news) = news {
+            self.apply(news.model);
+            if let Some(d) = &mut self.database {
+                d.set_in_force(news.next_cfg);
+            }
+            self.configured = true;
+            self.statistics_at = Nanos::ZERO;
+            busy = true;
+        }
+        if self.configured && now >= self.statistics_at && self.publish() {
+            self.statistics_at = now.plus_millis(settings::stats_interval_ms(&self.model.settings));
+        }
+        busy
+    }
+
+    /// Names what to wait for.
+    pub(crate) fn wait(&self, set: &mut PollSet) {
+        let now = self.clock.now();
+        for fd in self.registry.wake_fds() {
+            set.fd(fd, false);
+        }
+        if let Some(d) = &self.database {
+            d.wait(now, set);
+        }
+        if !self.backers.is_empty() {
+            set.within(self.housekeeping_at.since(now));
+        }
+    }
+
+    /// Moves time forward.
+    pub(crate) fn warp(&mut self, ms: u64) {
+        self.clock.advance(ms);
+    }
+
+    /// Ends everything in order: threads, datapaths (and so ports), device flags.
+    pub(crate) fn shutdown(mut self) {
+        for (_, backer) in std::mem::take(&mut self.backers) {
+            backer.close(true);
+        }
+        netdev::flags::restore_all();
+    }
+
+    // ---- parts, for commands
+
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+    pub(crate) fn dummies(&self) -> Option<&Dummies> {
+        self.dummies.as_ref()
+    }
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+    pub(crate) fn dpifs(&self) -> &dpif::Registry {
+        &self.dpifs
+    }
+    /// Backers by datapath type.
+    pub(crate) fn backers(&self) -> &BTreeMap<String, Backer> {
+        &self.backers
+    }
+    pub(crate) fn backers_mut(&mut self) -> &mut BTreeMap<String, Backer> {
+        &mut self.backers
+    }
+    /// The backer that has a bridge.
+    pub(crate) fn backer_of(&self, bridge: &str) -> Option<&Backer> {
+        self.backers.values().find(|b| b.bridges().contains_key(bridge))
+    }
+    /// What is wrong with interfaces, by name.
+    pub(crate) fn errors(&self) -> &BTreeMap<String, String> {
+        &self.errors
+    }
+    /// True once the first configuration is in force.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.configured
+    }
+    pub(crate) fn request_exit(&mut self, cleanup: bool) {
+        self.exit = Some(cleanup);
+    }
+    pub(crate) fn exit_requested(&self) -> bool {
+        self.exit.is_some()
+    }
+}
+
+/// Registers the datapath types: the only place where that is done.
+fn datapath_types(
+    options: &Options,
+    clock: &Clock,
+    registry: &Registry,
+) -> Result<dpif::Registry, String> {
+    let topology = match &options.dummy_numa {
+        Some(list) => {
+            let nodes: Option<Vec<u32>> = list.split(',').map(|n| n.trim().parse().ok()).collect();
+            Topology::dummy(&nodes.ok_or(format!("--dummy-numa={list}: expected a list of numbers"))?)
+        }
+        None => Topology::of_host(),
+    };
+    let devices = registry.clone();
+    let env = Environment {
+        clock: clock.clone(),
+        open: Arc::new(move |name, class| devices.open(name, class)),
+        threading: Threading::Real,
+        topology,
+        seed: None,
+    };
+    let dpifs = dpif::Registry::new();
+    let mut providers = vec![NetdevProvider::netdev(env.clone())];
+    if options.dummy != crate::options::Dummy::Off {
+        providers.push(NetdevProvider::dummy(env));
+    }
+    for provider in providers {
+        dpifs.register(Arc::new(provider)).map_err(|e| e.to_string())?;
+    }
+    for type_name in dpifs.types() {
+        registry.reserve_datapath_type(&type_name);
+    }
+    Ok(dpifs)
+}

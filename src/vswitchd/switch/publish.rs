@@ -1,0 +1,63 @@
+//! Status for the database: what is in force, port numbers, device states, counters.
+
+use super::Switch;
+use crate::db_status::Shown;
+use crate::status;
+use netdev::Device;
+use ovsdb::{Datum, Row};
+
+impl Switch {
+    /// Shows everything; false when the database cannot take it now.
+    pub(super) fn publish(&mut self) -> bool {
+        let mut rows = Vec::new();
+        let Some(database) = &self.database else { return true };
+        let ids = database.ids();
+        for (name, uuid) in &ids.interfaces {
+            rows.push(Shown { table: "Interface", uuid: *uuid, row: self.interface_row(name) });
+        }
+        for (name, uuid) in &ids.bridges {
+            rows.push(Shown { table: "Bridge", uuid: *uuid, row: self.bridge_row(name) });
+        }
+        let root = self.root_row();
+        self.database.as_mut().is_some_and(|d| d.show(rows, root))
+    }
+
+    fn interface_row(&self, name: &str) -> Row {
+        let iface = self
+            .backers
+            .values()
+            .flat_map(|b| b.bridges().values())
+            .find_map(|b| b.iface(name));
+        let Some(iface) = iface else {
+            return status::interface_row(None, Some(-1), self.errors.get(name).map(String::as_str));
+        };
+        let device: &dyn Device = &*iface.device;
+        let error = device.error();
+        let mut row =
+            status::interface_row(Some(device), Some(i64::from(iface.ofp.0)), error.as_deref());
+        row.insert("statistics".to_owned(), status::statistics(&device.stats()));
+        row
+    }
+
+    fn bridge_row(&self, name: &str) -> Row {
+        let mut row = Row::new();
+        let bridge = self.backer_of(name).and_then(|b| b.bridge(name).ok());
+        let mac = bridge.and_then(|b| b.iface(name)).map(|i| i.device.etheraddr());
+        let configured = self.model.bridges.get(name).and_then(|b| b.settings.get("datapath-id"));
+        let id = configured.cloned().or_else(|| mac.map(|m| format!("{:016x}", m.to_u64())));
+        row.insert("datapath_id".to_owned(), Datum::optional(id));
+        row.insert("datapath_version".to_owned(), Datum::one("<built-in>"));
+        row
+    }
+
+    fn root_row(&self) -> Row {
+        let mut types = self.dpifs.types();
+        types.sort();
+        Row::from([
+            ("datapath_types".to_owned(), Datum::set(types)),
+            ("iface_types".to_owned(), Datum::set(self.registry.types())),
+            ("ovs_version".to_owned(), Datum::one("3.1.0")),
+            ("dpdk_initialized".to_owned(), Datum::one(false)),
+        ])
+    }
+}

@@ -1,0 +1,200 @@
+//! From the model that is in force to the one that is wanted, by the smallest change.
+//!
+//! Order: bridges that go, ports that go (so that their names and numbers are free), bridges that come, ports that
+//! come or change, rules. A part that fails is named and does not stop the rest.
+
+use super::{Switch, rules, settings};
+use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
+use backer::{Backer, BackerError, BridgeSettings, IfaceConfig, Options, PortConfig};
+use flow::OfPort;
+use xlate::VlanMode;
+use xlate::port::PriorityTags;
+
+impl Switch {
+    /// Makes a model true as far as possible; what fails is in the log and in `errors`.
+    pub(crate) fn apply(&mut self, model: Model) {
+        let old = std::mem::take(&mut self.model);
+        self.errors.clear();
+        self.remove_bridges(&model);
+        self.remove_ports(&model);
+        for (name, bridge) in &model.bridges {
+            let type_name = type_of(bridge);
+            if let Err(e) = self.bring_up(name, &type_name, bridge, &model) {
+                tracing::error!(target: "bridge", "bridge {name}: {e}");
+                self.errors.insert(name.clone(), e);
+            }
+        }
+        for backer in self.backers.values() {
+            settings::apply(backer, &model.settings);
+        }
+        for (name, bridge) in &model.bridges {
+            let before = old.bridges.get(name);
+            for column in &bridge.not_in_force {
+                if !before.is_some_and(|b| b.not_in_force.contains(column)) {
+                    tracing::info!(target: "bridge", "bridge {name}: {column} is not in force in this version");
+                }
+            }
+            if let Some(backer) = self.backer_of(name)
+                && let Err(e) = rules::apply(backer, name, before, bridge, self.clock.now())
+            {
+                tracing::error!(target: "bridge", "bridge {name}: {e}");
+            }
+        }
+        self.model = model;
+    }
+
+    fn remove_bridges(&mut self, model: &Model) {
+        for (type_name, backer) in &mut self.backers {
+            let gone: Vec<String> = backer
+                .bridges()
+                .keys()
+                .filter(|n| model.bridges.get(*n).is_none_or(|b| type_of(b) != *type_name))
+                .cloned()
+                .collect();
+            for name in gone {
+                if let Err(e) = backer.bridge_del(&name) {
+                    tracing::warn!(target: "bridge", "{e}");
+                }
+            }
+        }
+        // A datapath without bridges forwards nothing: it goes too, as the peer's does.
+        let idle: Vec<String> = self
+            .backers
+            .iter()
+            .filter(|(t, b)| b.bridges().is_empty() && !model.bridges.values().any(|m| type_of(m) == **t))
+            .map(|(t, _)| t.clone())
+            .collect();
+        for type_name in idle {
+            if let Some(backer) = self.backers.remove(&type_name) {
+                backer.close(true);
+            }
+        }
+    }
+
+    fn remove_ports(&mut self, model: &Model) {
+        for backer in self.backers.values_mut() {
+            let mut gone = Vec::new();
+            for (name, bridge) in backer.bridges() {
+                let wanted = &model.bridges[name].ports;
+                let ports = bridge.ports.keys();
+                gone.extend(
+                    ports.filter(|p| *p != name && !wanted.contains_key(*p)).map(|p| (name.clone(), p.clone())),
+                );
+            }
+            for (bridge, port) in gone {
+                if let Err(e) = backer.port_del(&bridge, &port) {
+                    tracing::warn!(target: "bridge", "{e}");
+                }
+            }
+        }
+    }
+
+    /// The bridge with its ports. Failures of single ports are kept in `errors`.
+    fn bring_up(
+        &mut self,
+        name: &str,
+        type_name: &str,
+        bridge: &BridgeModel,
+        model: &Model,
+    ) -> Result<(), String> {
+        if !self.backers.contains_key(type_name) {
+            let backer = self.open_backer(type_name, model).map_err(|e| e.to_string())?;
+            self.backers.insert(type_name.to_owned(), backer);
+        }
+        let Some(backer) = self.backers.get_mut(type_name) else { return Ok(()) };
+        let wanted = bridge_settings(bridge);
+        if backer.bridges().contains_key(name) {
+            backer.bridge_set(name, wanted).map_err(|e| e.to_string())?;
+        } else {
+            backer.bridge_add(name, wanted).map_err(|e| e.to_string())?;
+        }
+        for (port_name, port) in &bridge.ports {
+            let config = port_config(name, port_name, port);
+            if let Err(e) = backer.port_set(name, config) {
+                tracing::error!(target: "bridge", "{e}");
+                for interface in port.interfaces.keys() {
+                    let here = backer.bridge(name).is_ok_and(|b| b.iface(interface).is_some());
+                    if !here {
+                        self.errors.insert(interface.clone(), e.to_string());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_backer(&self, type_name: &str, model: &Model) -> Result<Backer, BackerError> {
+        let number = |key: &str| model.settings.get(key).and_then(|v| v.parse().ok());
+        let mut options = Options::new(type_name);
+        options.n_handlers = number("n-handler-threads").unwrap_or(0);
+        options.n_revalidators = number("n-revalidator-threads").unwrap_or(0);
+        options.vlan_limit = number("vlan-limit").unwrap_or(1);
+        let backer = Backer::open(&self.dpifs, &self.registry, &self.clock, options)?;
+        settings::apply(&backer, &model.settings);
+        Ok(backer)
+    }
+}
+
+/// The datapath type that a bridge runs on. There is no kernel datapath here: `system` is `netdev`.
+pub(super) fn type_of(bridge: &BridgeModel) -> String {
+    match bridge.datapath_type.as_str() {
+        "" | "system" => "netdev".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn bridge_settings(b: &BridgeModel) -> BridgeSettings {
+    let defaults = BridgeSettings::default();
+    let get = |key: &str| b.settings.get(key).map(String::as_str);
+    BridgeSettings {
+        mac_aging_s: get("mac-aging-time").and_then(|v| v.parse().ok()).unwrap_or(defaults.mac_aging_s),
+        mac_table_size: get("mac-table-size")
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(defaults.mac_table_size),
+        flood_vlans: b.flood_vlans.clone(),
+        forward_bpdu: get("forward-bpdu") == Some("true"),
+        ..defaults
+    }
+}
+
+/// A port as the backer wants it. The port named as the bridge is its local port.
+fn port_config(bridge: &str, name: &str, p: &PortModel) -> PortConfig {
+    let get = |key: &str| p.settings.get(key).map(String::as_str);
+    PortConfig {
+        name: name.to_owned(),
+        vlan_mode: p.vlan_mode.as_deref().and_then(vlan_mode),
+        tag: p.tag,
+        trunks: p.trunks.clone(),
+        cvlans: p.cvlans.clone(),
+        qinq_ethtype: if get("qinq-ethtype") == Some("802.1q") { 0x8100 } else { 0x88a8 },
+        priority_tags: match get("priority-tags") {
+            Some("true" | "if-nonzero") => PriorityTags::IfNonzero,
+            Some("always") => PriorityTags::Always,
+            _ => PriorityTags::Never,
+        },
+        protected: p.protected,
+        interfaces: p.interfaces.iter().map(|(n, i)| iface_config(bridge, n, i)).collect(),
+    }
+}
+
+fn vlan_mode(text: &str) -> Option<VlanMode> {
+    Some(match text {
+        "access" => VlanMode::Access,
+        "trunk" => VlanMode::Trunk,
+        "native-tagged" => VlanMode::NativeTagged,
+        "native-untagged" => VlanMode::NativeUntagged,
+        "dot1q-tunnel" => VlanMode::Dot1qTunnel,
+        _ => return None,
+    })
+}
+
+fn iface_config(bridge: &str, name: &str, i: &InterfaceModel) -> IfaceConfig {
+    let local = name == bridge;
+    let class = if local { "internal" } else { i.class.as_str() };
+    let mut config = IfaceConfig::new(name, class);
+    config.options.clone_from(&i.options);
+    config.ofport_request = if local { Some(OfPort::LOCAL) } else { i.number.map(OfPort) };
+    config.mtu_request = i.mtu;
+    config.mac = i.mac.as_deref().and_then(|m| m.parse().ok());
+    config
+}
