@@ -2,6 +2,8 @@
 //! every translation must keep.
 
 mod basic;
+mod dice;
+mod oracle;
 
 use crate::*;
 use base::clock::Nanos;
@@ -71,6 +73,14 @@ impl Rig {
                 .flow_mod(fm, None, self.now)
                 .unwrap_or_else(|e| panic!("{line}: {e:?}"));
         }
+    }
+
+    /// Adds a flow if it is valid.
+    pub(crate) fn try_flow(&mut self, i: usize, line: &str) -> bool {
+        let Ok(parsed) = parse_flow_mod(line, FlowModCommand::Add, Names::default()) else {
+            return false;
+        };
+        self.switches[i].flow_mod(parsed.flow_mod, None, self.now).is_ok()
     }
 
     /// A flow in the syntax of `ofproto/trace BRIDGE`.

@@ -1,0 +1,168 @@
+//! The oracle of design section 7: a packet that the wildcards of a translation match gets the same actions
+//! when it is translated itself.
+//!
+//! For every random packet, neighbours are made that agree with it in the bits that its translation marked
+//! and differ elsewhere. Each place that marks ([`Site`]) can be muted; the oracle must then find a packet
+//! that proves it wrong. Places for which none can exist are listed with the reason.
+
+use super::Rig;
+use super::dice;
+use crate::*;
+use base::rng::Rng;
+use flow::{Flow, Mask};
+
+/// A packet and a neighbour that its datapath flow would mistreat.
+#[derive(Debug)]
+struct Violation {
+    packet: Flow,
+    neighbour: Flow,
+    was: Output,
+    should: Output,
+}
+
+/// `b` with the bits of `mask` from `a`, made a possible packet. `None` when that changes marked bits.
+fn neighbour(a: &Flow, b: &Flow, mask: &Mask) -> Option<Flow> {
+    let mut n = *b;
+    let (al, ml) = (a.lines(), mask.lines());
+    for (l, line) in n.lines_mut().iter_mut().enumerate() {
+        for (w, word) in line.iter_mut().enumerate() {
+            *word = al[l][w] & ml[l][w] | *word & !ml[l][w];
+        }
+    }
+    // The ingress port and what translation itself fills in are not a packet's to choose.
+    n.actset_output = a.actset_output;
+    dice::canonical(&mut n);
+    n.equals_under(a, mask).then_some(n)
+}
+
+fn same(a: &Output, b: &Output) -> bool {
+    a.actions == b.actions && a.slow == b.slow && a.error == b.error
+}
+
+fn translate_muted(rig: &Rig, flow: &Flow, mute: Option<Site>) -> Output {
+    let mut input = Input::new(Rig::id(0), flow, rig.now);
+    input.mute = mute;
+    translate(&rig.snap, input)
+}
+
+/// Tries one packet against its neighbours; how many there were.
+fn probe(
+    rig: &Rig,
+    r: &mut Rng,
+    packet: &Flow,
+    mute: Option<Site>,
+) -> Result<u32, Box<Violation>> {
+    let out = translate_muted(rig, packet, mute);
+    let mut tried = 0;
+    for k in 0..4 {
+        // Half of the neighbours differ in little.
+        let other = if k % 2 == 0 { dice::packet(r) } else { dice::touch(r, packet) };
+        let Some(n) = neighbour(packet, &other, &out.wildcards) else {
+            continue;
+        };
+        tried += 1;
+        let fresh = translate_muted(rig, &n, None);
+        if !same(&out, &fresh) {
+            return Err(Box::new(Violation {
+                packet: *packet,
+                neighbour: n,
+                was: out,
+                should: fresh,
+            }));
+        }
+    }
+    Ok(tried)
+}
+
+fn budget(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
+}
+
+fn explain(rig: &Rig, v: &Violation, seed: u64) -> String {
+    let show = |f: &Flow| {
+        let req = TraceRequest {
+            bridge: Rig::id(0),
+            flow: f,
+            packet: None,
+            actions: None,
+            ct_states: &[],
+            names: false,
+            now: rig.now,
+        };
+        trace(&rig.snap, &req).text
+    };
+    format!(
+        "seed {seed}\n--- installed for\n{}\n{:?}\n--- but\n{}\n{:?}",
+        show(&v.packet),
+        v.was.actions,
+        show(&v.neighbour),
+        v.should.actions
+    )
+}
+
+#[test]
+fn neighbours_get_the_same_actions() {
+    let packets = budget("RINGWAY_ORACLE_PACKETS", 100_000);
+    let tables = budget("RINGWAY_ORACLE_TABLES", 1_000).min(packets);
+    let first = budget("RINGWAY_ORACLE_SEED", 1);
+    let mut neighbours = 0;
+    for seed in first..first + tables {
+        let mut r = Rng::new(seed);
+        let rig = dice::rig(&mut r);
+        for _ in 0..packets / tables {
+            let packet = dice::packet(&mut r);
+            match probe(&rig, &mut r, &packet, None) {
+                Ok(n) => neighbours += u64::from(n),
+                Err(v) => panic!("{}", explain(&rig, &v, seed)),
+            }
+        }
+    }
+    println!("{packets} packets, {tables} tables, {neighbours} neighbours, no violation");
+    assert!(neighbours > packets);
+}
+
+/// Places that cannot be proven wrong by a packet, and why.
+const EQUIVALENT: &[(Site, &str)] = &[];
+
+/// A violation with this place muted, if one is found.
+fn kill(site: Site) -> Option<u64> {
+    let rounds = budget("RINGWAY_MUTATION_TABLES", 400);
+    let mut tried = 0;
+    for seed in 1..=rounds {
+        let mut r = Rng::new(seed.wrapping_mul(0x9e37_79b9));
+        let rig = dice::rig(&mut r);
+        for _ in 0..60 {
+            tried += 1;
+            let packet = dice::packet(&mut r);
+            if probe(&rig, &mut r, &packet, Some(site)).is_err() {
+                return Some(tried);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn every_mark_is_needed() {
+    let mut alive = Vec::new();
+    let mut killed = 0;
+    for &site in Site::ALL {
+        match kill(site) {
+            Some(n) => {
+                killed += 1;
+                println!("{site:?}: found after {n} packets");
+            }
+            None => alive.push(site),
+        }
+    }
+    alive.retain(|s| !EQUIVALENT.iter().any(|(e, _)| e == s));
+    println!(
+        "mutation score: {killed} of {} places proven needed, {} equivalent",
+        Site::ALL.len(),
+        EQUIVALENT.len()
+    );
+    assert!(alive.is_empty(), "not proven needed: {alive:?}");
+}
