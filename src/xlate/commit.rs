@@ -272,7 +272,28 @@ impl Commit<'_> {
         }
     }
 
+    /// Whether and how headers above the EtherType can be changed depends on the IP protocol.
+    fn depends_on_proto(&mut self, group: Group) {
+        let differs = group.spans().iter().any(|&(ofs, len)| {
+            self.flow.bytes()[ofs..ofs + len] != self.base.bytes()[ofs..ofs + len]
+        });
+        if differs {
+            self.wc
+                .mark_hidden(Site::CommitProto, |m| m.nw_proto = 0xff);
+        }
+    }
+
     fn network(&mut self) -> SlowReason {
+        match self.base.dl_type.get() {
+            ETH_TYPE_IP => self.depends_on_proto(Group::Ipv4),
+            ETH_TYPE_IPV6 => {
+                self.depends_on_proto(Group::Ipv6);
+                self.depends_on_proto(Group::Nd);
+                self.depends_on_proto(Group::NdExtensions);
+            }
+            ETH_TYPE_ARP => self.depends_on_proto(Group::Arp),
+            _ => {}
+        }
         if self.flow.nw_proto == 0 {
             return SlowReason::default();
         }
@@ -307,6 +328,9 @@ impl Commit<'_> {
     }
 
     fn ports(&mut self) {
+        if is_ip(self.base) {
+            self.depends_on_proto(Group::Tcp);
+        }
         if self.flow.nw_proto == 0 || !is_ip(self.base) {
             return;
         }
@@ -338,7 +362,17 @@ impl Commit<'_> {
     }
 
     fn vlan(&mut self) {
+        if self.base.vlans == self.flow.vlans {
+            return;
+        }
         let mut old = vlan_count(self.base);
+        // Which tags stay is found out by comparing them.
+        self.wc.mark_hidden(Site::CommitTags, |m| {
+            for tag in &mut m.vlans {
+                tag.tpid = U16::MAX_VALUE;
+                tag.tci = U16::MAX_VALUE;
+            }
+        });
         let mut new = vlan_count(self.flow);
         while old > 0 && new > 0 && self.base.vlans[old - 1] == self.flow.vlans[new - 1] {
             old -= 1;
@@ -360,6 +394,12 @@ impl Commit<'_> {
         self.base.vlans = self.flow.vlans;
     }
 
+    /// Entries are set and pushed whole, with what nobody changed in them.
+    fn mark_labels(&mut self) {
+        self.wc
+            .mark_hidden(Site::CommitMpls, |m| m.mpls_lse.fill(U32::MAX_VALUE));
+    }
+
     /// Labels: what they depend on was marked when they were pushed and popped.
     fn mpls(&mut self, encap: bool) {
         let mut base_n = mpls_count(self.base, None);
@@ -371,6 +411,7 @@ impl Commit<'_> {
                 // The outermost that differs can be changed in place.
                 let lse = self.flow.mpls_lse[flow_n.saturating_sub(base_n)];
                 self.out.push(Action::Set(SetKey::Mpls { lse: lse.get() }));
+                self.mark_labels();
                 self.base.mpls_lse[0] = lse;
                 common += 1;
             } else {
@@ -386,6 +427,9 @@ impl Commit<'_> {
                 }
                 base_n -= 1;
             }
+        }
+        if base_n < flow_n {
+            self.mark_labels();
         }
         while base_n < flow_n {
             let lse = self.flow.mpls_lse[flow_n - base_n - 1];

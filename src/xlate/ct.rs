@@ -99,7 +99,7 @@ impl Ctx<'_> {
             return None;
         }
         let policy = self.snap.ct_timeouts.get(&zone)?;
-        self.wc.mark(Site::CtTimeout, |m| m.nw_proto = 0xff);
+        self.wc.mark_hidden(Site::CtTimeout, |m| m.nw_proto = 0xff);
         matches!(
             self.flow.nw_proto,
             PROTO_TCP | PROTO_UDP | PROTO_ICMP | PROTO_ICMPV6

@@ -14,12 +14,13 @@ use crate::output::XlateError;
 use crate::recirc::{FrozenMetadata, FrozenState, FrozenStep};
 use crate::snapshot::Snapshot;
 use crate::trace::{NodeKind, RecircKind};
+use crate::wild::Site;
 use base::sync::Arc;
-use flow::{FieldId, OfPort};
+use flow::{FieldId, Mask, OfPort};
 use odp::{Action, HashAlg};
 use ofproto::meter::METER_CONTROLLER;
 use openflow::Act;
-use wire::U32;
+use wire::{U16, U32};
 
 /// Actions that can be done on a packet whose label was popped without knowing what follows it.
 fn works_behind_label(act: &Act) -> bool {
@@ -133,12 +134,24 @@ impl<'a> Ctx<'a> {
     }
 
     /// The state to continue from in `table`, or with the frozen steps if there are some.
-    pub(crate) fn frozen_state(&self, table: u8) -> FrozenState {
+    pub(crate) fn frozen_state(&mut self, table: u8) -> FrozenState {
+        let mut metadata = FrozenMetadata::of(&self.flow);
+        // No rule can match these, and they differ from packet to packet.
+        metadata.tunnel.ip_ttl = 0;
+        metadata.tunnel.tp_src = U16::ZERO;
+        metadata.tunnel.tp_dst = U16::ZERO;
+        if self.upcall.tunnel.is_set() {
+            self.wc.mark_hidden(Site::FrozenTunnel, |m| {
+                let kept = (m.tunnel.ip_ttl, m.tunnel.tp_src, m.tunnel.tp_dst);
+                m.tunnel = Mask::exact().0.tunnel;
+                (m.tunnel.ip_ttl, m.tunnel.tp_src, m.tunnel.tp_dst) = kept;
+            });
+        }
         FrozenState {
             table,
             bridge: self.bridge.id,
             ingress: self.ingress,
-            metadata: FrozenMetadata::of(&self.flow),
+            metadata,
             stack: self.stack.iter().map(|e| e.to_vec()).collect(),
             mirrors: self.mirrors,
             conntracked: self.conntracked,

@@ -262,11 +262,7 @@ pub(crate) fn mark_fields(flow: &Flow, fields: HashFields, site: Site, wc: &mut 
                 }
             }
         }
-        HashFields::SymmetricL3L4 | HashFields::SymmetricL3L4Udp => {
-            if !ip {
-                mark_l2(m);
-                return;
-            }
+        HashFields::SymmetricL3L4 | HashFields::SymmetricL3L4Udp if ip => {
             mark_addresses(flow, m, true, true);
             m.nw_proto = 0xff;
             let udp = fields == HashFields::SymmetricL3L4Udp && flow.nw_proto == PROTO_UDP;
@@ -275,10 +271,19 @@ pub(crate) fn mark_fields(flow: &Flow, fields: HashFields, site: Site, wc: &mut 
                 m.tp_dst = U16::MAX_VALUE;
             }
         }
+        HashFields::SymmetricL3L4 | HashFields::SymmetricL3L4Udp => {}
         HashFields::NwSrc => mark_addresses(flow, m, true, false),
         HashFields::NwDst => mark_addresses(flow, m, false, true),
         HashFields::SymmetricL3 => mark_addresses(flow, m, true, true),
     });
+    if !ip
+        && matches!(
+            fields,
+            HashFields::SymmetricL3L4 | HashFields::SymmetricL3L4Udp
+        )
+    {
+        wc.mark_hidden(Site::HashLayer2, mark_l2);
+    }
 }
 
 #[cfg(test)]

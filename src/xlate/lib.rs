@@ -49,6 +49,7 @@ mod special;
 mod table;
 mod text;
 pub mod trace;
+mod trace_text;
 mod translate;
 mod tunnel;
 pub mod wild;
@@ -65,6 +66,7 @@ pub use port::{
 };
 pub use recirc::{FrozenState, FrozenStep, RecircRef, RecircTable};
 pub use snapshot::{BridgeId, FragHandling, Snapshot, XBridge, XIpfix, XMirror};
+pub use trace_text::{TraceRequest, Traced, trace};
 pub use translate::{ReceiveError, translate};
 pub use wild::{Site, Wild};
 

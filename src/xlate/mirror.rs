@@ -3,7 +3,7 @@
 use crate::ctx::Ctx;
 use crate::effects::Effect;
 use crate::normal::Entry;
-use crate::port::{BundleId, XPort};
+use crate::port::{BundleId, VlanMode, XPort};
 use crate::snapshot::XMirror;
 use crate::wild::Site;
 use crate::xvlan::{self, XVlan};
@@ -58,6 +58,9 @@ impl<'a> Ctx<'a> {
         let tags = XVlan::of(&self.flow);
         let mut xvlan = tags;
         if let Some(bundle) = entry.bundle() {
+            if bundle.vlan_mode != VlanMode::Trunk || bundle.trunks.is_some() {
+                self.mark_mirrored_vlan();
+            }
             if let Some(why) = xvlan::refusal(bundle, tags.vid()) {
                 self.complain(|| why);
                 return;
@@ -96,6 +99,12 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    fn mark_mirrored_vlan(&mut self) {
+        self.wc.mark_hidden(Site::MirrorEntry, |m| {
+            m.vlans[0].tci |= U16::new(Vlan::CFI | Vlan::VID_MASK);
+        });
+    }
+
     fn copy_to(&mut self, mirror: &XMirror, xvlan: &XVlan) {
         let bridge = self.bridge;
         if let Some(out) = mirror.out_bundle {
@@ -103,12 +112,14 @@ impl<'a> Ctx<'a> {
                 self.output_normal(bundle, xvlan);
             }
         } else if let Some(vlan) = mirror.out_vlan {
-            self.wc.mark(Site::MirrorVlan, |m| m.dl_dst.0 = [0xff; 6]);
+            self.mark_mirrored_vlan();
+            self.wc
+                .mark_hidden(Site::MirrorAddress, |m| m.dl_dst.0 = [0xff; 6]);
             if xvlan.vid() == vlan || self.flow.dl_dst.is_reserved() {
                 return;
             }
             let mut x = *xvlan;
-            x.0[0].vid = vlan;
+            x.tags[0].vid = vlan;
             for (id, bundle) in &bridge.bundles {
                 if xvlan::includes(bundle, &x) && !bridge.is_mirror_output(*id) {
                     self.output_normal(bundle, &x);

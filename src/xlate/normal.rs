@@ -8,6 +8,7 @@ use crate::bond::BondVerdict;
 use crate::ctx::{Ctx, NfOut};
 use crate::deps::MacDep;
 use crate::effects::Effect;
+use crate::headers;
 use crate::port::{
     BondMode, BundleId, PacketTypeMode, PriorityTags, VlanMode, XBond, XBundle, XPort,
 };
@@ -287,26 +288,38 @@ impl<'a> Ctx<'a> {
         self.nf_out = NfOut::Flood;
     }
 
-    /// A port that carries only some inner VLANs looks at the inner tag of packets of its VLAN.
+    /// A port may keep a packet of its VLAN out for the inner tag.
     fn mark_inner_vlan(&mut self, bundle: &XBundle, xvlan: &XVlan) {
         let looks = match bundle.vlan_mode {
-            VlanMode::Access => xvlan.0[1].tpid != 0,
-            VlanMode::Dot1qTunnel => bundle.cvlans.is_some(),
+            VlanMode::Access => xvlan.tags[1].tpid != 0,
+            VlanMode::Dot1qTunnel => !bundle.allows_cvlan(xvlan.tags[1].vid),
             _ => false,
         };
         if looks && bundle.vlan == Some(xvlan.vid()) {
             self.wc
-                .mark(Site::CustomerVlan, |m| m.vlans[1].tci = U16::MAX_VALUE);
+                .mark_hidden(Site::InnerVlan, |m| m.vlans[1].tci = U16::MAX_VALUE);
         }
     }
 
     /// Out of a bundle, with the tags its VLAN mode asks for.
     pub(crate) fn output_normal(&mut self, bundle: &'a XBundle, xvlan: &XVlan) {
-        self.mark_inner_vlan(bundle, xvlan);
+        if bundle.vlan_mode == VlanMode::Dot1qTunnel && bundle.cvlans.is_some() {
+            self.wc
+                .mark(Site::CustomerVlan, |m| m.vlans[1].tci = U16::MAX_VALUE);
+        }
+        if bundle.vlan_mode == VlanMode::NativeUntagged {
+            self.wc.mark_hidden(Site::NativeVlan, |m| {
+                m.vlans[0].tci |= U16::new(Vlan::VID_MASK | Vlan::CFI);
+            });
+        }
         let mut tags = xvlan.sent_on(bundle);
         if bundle.priority_tags != PriorityTags::Never {
-            tags.0[0].pcp = self.flow.vlans[0].tci.get() & Vlan::PCP_MASK;
+            self.wc.mark_hidden(Site::PriorityTag, |m| {
+                m.vlans[0].tci |= U16::new(Vlan::PCP_MASK | Vlan::CFI);
+            });
+            tags.tags[0].pcp = self.flow.vlans[0].tci.get() & Vlan::PCP_MASK;
         }
+        self.mark_zero_tags(bundle);
         let vid = tags.vid();
         let (port, bond) = match &bundle.bond {
             None => match bundle.ports.first() {
@@ -319,6 +332,9 @@ impl<'a> Ctx<'a> {
             },
         };
         let before = self.flow.vlans;
+        if tags.moved != 0 {
+            self.mark_moved_tags();
+        }
         tags.put(&mut self.flow, bundle.priority_tags);
         self.compose_output(
             port,
@@ -328,6 +344,35 @@ impl<'a> Ctx<'a> {
             },
         );
         self.flow.vlans = before;
+    }
+
+    /// Tags that carry neither a VLAN nor a priority are left out, so that whether a tag is zero matters.
+    fn mark_zero_tags(&mut self, bundle: &XBundle) {
+        if bundle.vlan_mode == VlanMode::Access || bundle.priority_tags == PriorityTags::Always {
+            return;
+        }
+        let tags = self.flow.vlans;
+        for (i, tag) in tags.iter().enumerate().filter(|(_, t)| t.is_present()) {
+            let bits = tag.tci.get() & !Vlan::CFI;
+            // One bit proves that it is not zero.
+            let looked = match bits {
+                0 => !Vlan::CFI,
+                b => 1 << b.trailing_zeros(),
+            };
+            self.wc
+                .mark_hidden(Site::ZeroTag, |m| m.vlans[i].tci |= U16::new(looked));
+        }
+    }
+
+    /// Tags that moved inwards or outwards: what looks at them afterwards marks their new place.
+    fn mark_moved_tags(&mut self) {
+        let n = headers::vlan_count(&self.flow);
+        self.wc.mark_hidden(Site::MovedTags, |m| {
+            for tag in &mut m.vlans[..n] {
+                tag.tpid = U16::MAX_VALUE;
+                tag.tci = U16::MAX_VALUE;
+            }
+        });
     }
 
     /// The member of a bond that carries the flow.

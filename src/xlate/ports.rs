@@ -347,6 +347,10 @@ impl<'a> Ctx<'a> {
 
     fn stp_lets_out(&mut self, xport: &'a XPort) -> bool {
         let (stp, rstp) = (self.bridge.stp, self.bridge.rstp);
+        if xport.forwards() && xport.forwards_bpdu(stp) {
+            return true;
+        }
+        self.mark_stp();
         if is_stp(&self.base) {
             if !xport.forwards_bpdu(stp) {
                 self.note(NodeKind::Warn, || {
@@ -370,6 +374,12 @@ impl<'a> Ctx<'a> {
             });
         }
         false
+    }
+
+    /// Whether a frame is one of the spanning tree's decides.
+    fn mark_stp(&mut self) {
+        self.wc
+            .mark_hidden(Site::StpFrame, |m| m.dl_dst.0 = [0xff; 6]);
     }
 
     // ---- patch ports
@@ -453,7 +463,10 @@ impl<'a> Ctx<'a> {
     }
 
     /// What must hold for a packet to be looked at.
-    pub(crate) fn may_receive(&self, port: &XPort) -> bool {
+    pub(crate) fn may_receive(&mut self, port: &XPort) -> bool {
+        if port.no_recv != port.no_recv_stp {
+            self.mark_stp();
+        }
         let refused = if is_stp(&self.flow) {
             port.no_recv_stp
         } else {

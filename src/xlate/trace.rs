@@ -1,6 +1,6 @@
 //! What a translation tells a listener while it goes on: the nodes of `ofproto/trace`.
 
-use flow::Flow;
+use flow::{Flow, Mask};
 use openflow::NatAct;
 
 /// What a node is.
@@ -46,8 +46,9 @@ pub trait Trace: std::fmt::Debug {
     fn leaf(&mut self, kind: NodeKind, text: String);
     /// A packet with these headers will come back under recirculation id `id`.
     fn recirculate(&mut self, kind: RecircKind, id: u32, flow: &Flow);
-    /// The flow at the end.
-    fn finish(&mut self, flow: &Flow);
+    /// The flow at the end, and the wildcards as people are shown them: without the bits that say which
+    /// tags a packet has.
+    fn finish(&mut self, flow: &Flow, shown: &Mask);
     /// Show ports by name.
     fn names(&self) -> bool {
         false

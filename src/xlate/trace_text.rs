@@ -4,14 +4,14 @@
 //! that conntrack would send back, as if the connection were in the state that the caller names.
 
 use crate::output::{Input, Output, Start};
-use crate::snapshot::{BridgeId, Snapshot, XBridge};
+use crate::snapshot::{BridgeId, Snapshot};
 use crate::text::{self, BridgeNames};
 use crate::trace::{NodeKind, RecircKind, Trace};
 use crate::translate::translate;
 use base::clock::Nanos;
 use flow::field::ct_state;
-use flow::{Flow, Mask, Match, NoNames, PortNames, Vlan};
-use odp::SlowReason;
+use flow::{Flow, Mask, Match, NoNames, PortNames};
+use odp::{OdpNames, OdpPort, SlowReason};
 use openflow::{Act, NatAct};
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -46,7 +46,7 @@ struct Tree {
     open: Vec<Node>,
     roots: Vec<Node>,
     returning: Vec<Returning>,
-    last: Option<Box<Flow>>,
+    last: Option<Box<(Flow, Mask)>>,
     names: bool,
 }
 
@@ -86,8 +86,8 @@ impl Trace for Tree {
         flow.ct_zone = U16::new(zone);
         self.returning.push(Returning { id, flow, nat });
     }
-    fn finish(&mut self, flow: &Flow) {
-        self.last = Some(Box::new(*flow));
+    fn finish(&mut self, flow: &Flow, shown: &Mask) {
+        self.last = Some(Box::new((*flow, *shown)));
     }
     fn names(&self) -> bool {
         self.names
@@ -159,22 +159,19 @@ fn one(snap: &Snapshot, req: &TraceRequest<'_>, flow: &Flow, t: &mut Traced) -> 
         input.start = Start::Actions(acts);
     }
     let out = translate(snap, input);
-    let bridge = snap.bridges.get(&req.bridge);
-    render(&mut t.text, (flow, &out), &tree, names(bridge, req.names));
+    render(&mut t.text, (flow, &out), &tree, (snap, req));
     t.outputs.push((Box::new(*flow), out));
     tree.returning
-}
-
-fn names(bridge: Option<&base::sync::Arc<XBridge>>, wanted: bool) -> Option<BridgeNames<'_>> {
-    bridge.filter(|_| wanted).map(|b| BridgeNames(b))
 }
 
 fn render(
     text: &mut String,
     (flow, out): (&Flow, &Output),
     tree: &Tree,
-    bridge: Option<BridgeNames<'_>>,
+    (snap, req): (&Snapshot, &TraceRequest<'_>),
 ) {
+    let bridge = snap.bridges.get(&req.bridge).filter(|_| req.names);
+    let bridge = bridge.map(|b| BridgeNames(b));
     let names: &dyn PortNames = match &bridge {
         Some(b) => b,
         None => &NoNames,
@@ -187,15 +184,20 @@ fn render(
     text.push('\n');
     print(text, &tree.roots, 0);
     text.push_str("\nFinal flow: ");
-    match &tree.last {
-        Some(last) if **last != first => last.format(text, names),
-        _ => text.push_str("unchanged"),
+    let (last, mask) = match tree.last.as_deref() {
+        Some((last, mask)) => (last, mask),
+        None => (&first, &out.wildcards),
+    };
+    if *last == first {
+        text.push_str("unchanged");
+    } else {
+        last.format(text, names);
     }
     text.push_str("\nMegaflow: ");
-    let mask = shown_mask(flow, &out.wildcards);
-    text.push_str(&text::matching(&Match::new(flow, &mask), names));
+    text.push_str(&text::matching(&Match::new(flow, mask), names));
     text.push_str("\nDatapath actions: ");
-    odp::text::put_actions(text, &out.actions, &DatapathNames(bridge));
+    let datapath = DatapathNames(snap, req.names);
+    text.push_str(&odp::format_actions(&out.actions, &datapath));
     match out.error {
         Some(e) => put(
             text,
@@ -205,15 +207,23 @@ fn render(
     }
 }
 
-/// The wildcards as they are shown: without the bits that say which tags a packet does not have.
-fn shown_mask(flow: &Flow, wildcards: &Mask) -> Mask {
-    let mut m = *wildcards;
-    for (m, v) in m.0.vlans.iter_mut().zip(&flow.vlans) {
-        if !wire::ethernet::is_vlan_type(v.tpid.get()) {
-            *m = Vlan::default();
-        }
+/// Ports of the datapath by name, when names are wanted.
+#[derive(Debug)]
+struct DatapathNames<'s>(&'s Snapshot, bool);
+
+impl OdpNames for DatapathNames<'_> {
+    fn number(&self, name: &str) -> Option<OdpPort> {
+        let ports = self.0.bridges.values().flat_map(|b| b.ports.values());
+        ports.into_iter().find(|p| p.name == name).map(|p| p.odp)
     }
-    m
+    fn name(&self, port: OdpPort) -> Option<&str> {
+        if !self.1 {
+            return None;
+        }
+        let (bridge, ofp) = self.0.by_odp.get(&port)?;
+        let port = self.0.bridges.get(bridge)?.ports.get(ofp)?;
+        Some(&port.name)
+    }
 }
 
 fn explain_slow(text: &mut String, slow: SlowReason) {
@@ -223,8 +233,14 @@ fn explain_slow(text: &mut String, slow: SlowReason) {
         (SlowReason::LACP, "Consists of LACP packets"),
         (SlowReason::STP, "Consists of STP packets"),
         (SlowReason::LLDP, "Consists of LLDP packets"),
-        (SlowReason::ACTION, "Uses action(s) not supported by datapath"),
-        (SlowReason::MATCH, "Datapath can't match specifically enough"),
+        (
+            SlowReason::ACTION,
+            "Uses action(s) not supported by datapath",
+        ),
+        (
+            SlowReason::MATCH,
+            "Datapath can't match specifically enough",
+        ),
     ];
     if slow.is_empty() {
         return;
@@ -313,7 +329,11 @@ fn ct_state_text(state: u8) -> String {
         .filter(|(bit, _)| state & bit != 0)
         .map(|(_, name)| *name)
         .collect();
-    if set.is_empty() { "0".into() } else { set.join("|") }
+    if set.is_empty() {
+        "0".into()
+    } else {
+        set.join("|")
+    }
 }
 
 /// Address translation always takes the first address and port.
@@ -347,7 +367,10 @@ fn put_endpoints(text: &mut String, f: &Flow, nat: &NatAct) {
     match nat.addr {
         Some((IpAddr::V4(_), _)) => put(
             text,
-            format_args!("nw_src={},tp_src={sp},nw_dst={},tp_dst={dp}", f.nw_src, f.nw_dst),
+            format_args!(
+                "nw_src={},tp_src={sp},nw_dst={},tp_dst={dp}",
+                f.nw_src, f.nw_dst
+            ),
         ),
         Some((IpAddr::V6(_), _)) => put(
             text,
@@ -362,5 +385,6 @@ fn put_endpoints(text: &mut String, f: &Flow, nat: &NatAct) {
 }
 
 fn put(out: &mut String, args: std::fmt::Arguments<'_>) {
-    out.write_fmt(args).expect("writing to a string cannot fail");
+    out.write_fmt(args)
+        .expect("writing to a string cannot fail");
 }

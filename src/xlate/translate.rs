@@ -42,9 +42,11 @@ pub fn translate<'a>(snap: &'a Snapshot, input: Input<'a>) -> Output {
     ctx.begin(NodeKind::Bridge, || format!("bridge(\"{}\")", bridge.name));
     run(&mut ctx, snap, start);
     ctx.end();
-    let flow = ctx.flow;
+    unmap_tunnel_options(&mut ctx);
+    ctx.unmark_meaningless();
+    let (flow, shown) = (ctx.flow, *ctx.wc.mask());
     if let Some(t) = ctx.listener() {
-        t.finish(&flow);
+        t.finish(&flow, &shown);
     }
     finish(ctx, upcall)
 }
@@ -242,7 +244,9 @@ fn in_band(ctx: &mut Ctx<'_>) {
 }
 
 fn netflow(ctx: &mut Ctx<'_>) {
-    if !ctx.bridge.netflow || ctx.thawed {
+    // It counts IPv4 only.
+    let ip = ctx.flow.dl_type.get() == wire::ethernet::ETH_TYPE_IP;
+    if !ctx.bridge.netflow || ctx.thawed || !ip {
         return;
     }
     let output = match ctx.nf_out {
@@ -280,12 +284,11 @@ fn unmap_tunnel_options(ctx: &mut Ctx<'_>) {
     }
     let empty = flow::TunTable::new();
     let table = ctx.tun().unwrap_or(&empty);
-    let mask = table.mask_to_raw(&raw, &ctx.wc.mask().0.tunnel);
-    ctx.wc.clear(|m| m.tunnel = mask);
+    ctx.wc.map_tunnel(|mask| table.mask_to_raw(&raw, mask));
 }
 
 fn finish(mut ctx: Ctx<'_>, upcall: &Flow) -> Output {
-    unmap_tunnel_options(&mut ctx);
+    ctx.wc.reveal();
     ctx.unmark_meaningless();
     ctx.wc.clear(|m| mark_tags(upcall, m));
     if ctx.action_bytes > ATTRIBUTE_MAX || too_many_outputs(&ctx.out.actions) {

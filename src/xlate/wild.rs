@@ -3,8 +3,11 @@
 //! A bit that translation looks at and does not mark is a wrong datapath flow: a packet that differs in it
 //! gets the actions of another. Every place that marks has a number ([`Site`]), so that a test can mute one
 //! at a time and must then find such a packet (design section 7).
+//!
+//! Some marks are *hidden*: Open vSwitch does not make them, though its flows are wrong without. They are in
+//! the wildcards of the datapath flow, but not in those that `ofproto/trace` shows.
 
-use flow::{Flow, Mask};
+use flow::{Flow, Mask, TunnelKey};
 
 macro_rules! sites {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -38,6 +41,8 @@ sites! {
     Lookup,
     /// Whether a packet belongs to the spanning tree.
     StpAddress,
+    /// Whether a frame is one of the spanning tree's, at a port that treats them differently.
+    StpFrame,
     /// CFM's address.
     Cfm,
     /// BFD's headers.
@@ -52,10 +57,22 @@ sites! {
     GratuitousArp,
     /// NORMAL: customer VLAN at a port that carries some of them.
     CustomerVlan,
+    /// NORMAL: inner VLAN at a port that it keeps a packet from.
+    InnerVlan,
     /// Mirrors that select VLANs.
     MirrorVlan,
-    /// Multicast snooping: protocol and group.
-    Multicast,
+    /// Mirrors: the VLAN, where the bundle or the destination cares.
+    MirrorEntry,
+    /// Mirrors into a VLAN: whether the destination is a reserved address.
+    MirrorAddress,
+    /// Output to a bundle whose native VLAN leaves untagged: the VLAN.
+    NativeVlan,
+    /// Output with tags: whether a tag carries anything.
+    ZeroTag,
+    /// Output with more or fewer tags: those that moved.
+    MovedTags,
+    /// Output with priority tags: the priority.
+    PriorityTag,
     /// Bond: what its hash is taken over.
     BondHash,
     /// In-band control: whether a packet is a DHCP reply.
@@ -110,6 +127,8 @@ sites! {
     StackPop,
     /// What a multipath or bundle hash is taken over.
     HashFields,
+    /// Layer 2, where such a hash finds nothing above it.
+    HashLayer2,
     /// Where multipath, bundle_load or learn write.
     RegLoad,
     /// output:reg.
@@ -118,6 +137,8 @@ sites! {
     Learn,
     /// fin_timeout.
     FinTimeout,
+    /// Tunnel metadata that a frozen translation keeps.
+    FrozenTunnel,
     /// The zone of ct.
     CtZone,
     /// Timeout policies of ct.
@@ -130,8 +151,14 @@ sites! {
     Encap,
     /// decap.
     Decap,
+    /// Set actions: that there is a network header to change.
+    CommitProto,
     /// Set actions: fields that are written because their group is.
     CommitSet,
+    /// Set actions: labels, which are set whole.
+    CommitMpls,
+    /// Tags that stay while others are removed or added.
+    CommitTags,
     /// Tags that are removed.
     CommitVlan,
     /// The packet type, when headers are committed.
@@ -144,6 +171,7 @@ sites! {
 #[derive(Debug, Clone)]
 pub struct Wild {
     mask: Mask,
+    hidden: Mask,
     mute: Option<Site>,
 }
 
@@ -153,6 +181,7 @@ impl Wild {
     pub fn new(mute: Option<Site>) -> Self {
         Self {
             mask: Mask::empty(),
+            hidden: Mask::empty(),
             mute,
         }
     }
@@ -160,6 +189,12 @@ impl Wild {
     pub fn mark(&mut self, site: Site, set: impl FnOnce(&mut Flow)) {
         if self.mute != Some(site) {
             set(&mut self.mask.0);
+        }
+    }
+    /// As [`Self::mark`], where Open vSwitch does not.
+    pub fn mark_hidden(&mut self, site: Site, set: impl FnOnce(&mut Flow)) {
+        if self.mute != Some(site) {
+            set(&mut self.hidden.0);
         }
     }
     /// `site` marks through a function that takes the whole mask.
@@ -178,6 +213,16 @@ impl Wild {
     /// For what is no mark: wildcarding again what the datapath cannot match or must not.
     pub(crate) fn clear(&mut self, f: impl FnOnce(&mut Flow)) {
         f(&mut self.mask.0);
+    }
+    /// Rewrites the tunnel part, hidden marks too.
+    pub(crate) fn map_tunnel(&mut self, f: impl Fn(&TunnelKey) -> TunnelKey) {
+        self.mask.0.tunnel = f(&self.mask.0.tunnel);
+        self.hidden.0.tunnel = f(&self.hidden.0.tunnel);
+    }
+    /// From now on hidden marks are marks like the others.
+    pub(crate) fn reveal(&mut self) {
+        let hidden = std::mem::take(&mut self.hidden);
+        self.mask.union(&hidden);
     }
     /// Takes the result.
     pub(crate) fn into_mask(self) -> Mask {

@@ -17,13 +17,17 @@ pub(crate) struct Tag {
 
 /// A packet's tags, outermost first; absent ones are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct XVlan(pub(crate) [Tag; Flow::VLANS_MAX]);
+pub(crate) struct XVlan {
+    pub(crate) tags: [Tag; Flow::VLANS_MAX],
+    /// How far the packet's own tags moved inwards.
+    pub(crate) moved: i8,
+}
 
 impl XVlan {
     /// The tags of a flow.
     pub(crate) fn of(flow: &Flow) -> Self {
         let mut x = Self::default();
-        for (tag, v) in x.0.iter_mut().zip(&flow.vlans) {
+        for (tag, v) in x.tags.iter_mut().zip(&flow.vlans) {
             if !is_vlan_type(v.tpid.get()) || !v.is_present() {
                 break;
             }
@@ -38,13 +42,13 @@ impl XVlan {
 
     /// The VLAN the packet is in.
     pub(crate) fn vid(&self) -> u16 {
-        self.0[0].vid
+        self.tags[0].vid
     }
 
     /// Writes the tags into a flow. A tag without VLAN id is written when it carries a priority, or when
     /// priority tags are always wanted.
     pub(crate) fn put(&self, flow: &mut Flow, tags: PriorityTags) {
-        for (v, tag) in flow.vlans.iter_mut().zip(&self.0) {
+        for (v, tag) in flow.vlans.iter_mut().zip(&self.tags) {
             let mut tci = tag.vid | tag.pcp & Vlan::PCP_MASK;
             if tci != 0 || tags == PriorityTags::Always && tag.tpid != 0 {
                 tci |= Vlan::CFI;
@@ -59,13 +63,15 @@ impl XVlan {
     }
 
     fn pop(&mut self) {
-        self.0.rotate_left(1);
-        self.0[Flow::VLANS_MAX - 1] = Tag::default();
+        self.tags.rotate_left(1);
+        self.tags[Flow::VLANS_MAX - 1] = Tag::default();
+        self.moved -= 1;
     }
 
     fn push(&mut self, tag: Tag) {
-        self.0.rotate_right(1);
-        self.0[0] = tag;
+        self.tags.rotate_right(1);
+        self.tags[0] = tag;
+        self.moved += 1;
     }
 
     /// From tags as received on `bundle` to the VLAN inside the bridge.
@@ -83,12 +89,12 @@ impl XVlan {
         match bundle.vlan_mode {
             VlanMode::Access => {
                 x = Self::default();
-                x.0[0] = native(self.0[0]);
+                x.tags[0] = native(self.tags[0]);
             }
             VlanMode::Trunk => {}
             VlanMode::NativeTagged | VlanMode::NativeUntagged => {
                 if self.vid() == 0 {
-                    x.0[0] = native(self.0[0]);
+                    x.tags[0] = native(self.tags[0]);
                 }
             }
             VlanMode::Dot1qTunnel => x.push(Tag {
@@ -149,10 +155,10 @@ pub(crate) fn refusal(bundle: &XBundle, vid: u16) -> Option<String> {
 /// True when packets with these tags belong onto a bundle.
 pub(crate) fn includes(bundle: &XBundle, x: &XVlan) -> bool {
     match bundle.vlan_mode {
-        VlanMode::Access => Some(x.vid()) == bundle.vlan && x.0[1].vid == 0,
+        VlanMode::Access => Some(x.vid()) == bundle.vlan && x.tags[1].vid == 0,
         VlanMode::Trunk | VlanMode::NativeTagged | VlanMode::NativeUntagged => {
             bundle.trunks_vlan(x.vid())
         }
-        VlanMode::Dot1qTunnel => Some(x.vid()) == bundle.vlan && bundle.allows_cvlan(x.0[1].vid),
+        VlanMode::Dot1qTunnel => Some(x.vid()) == bundle.vlan && bundle.allows_cvlan(x.tags[1].vid),
     }
 }

@@ -40,7 +40,10 @@ fn tag(r: &mut Rng) -> Vlan {
 }
 
 fn l4(r: &mut Rng, f: &mut Flow, v6: bool) {
-    f.nw_proto = pick(r, &[6, 6, 6, 17, 17, 132, 47, if v6 { 58 } else { 1 }, 2, 0]);
+    f.nw_proto = pick(
+        r,
+        &[6, 6, 6, 17, 17, 132, 47, if v6 { 58 } else { 1 }, 2, 0],
+    );
     f.nw_tos = pick(r, &[0, 0, 1, 2, 3, 0x10, 0x40]);
     f.nw_ttl = pick(r, &[1, 2, 64, 64]);
     f.nw_frag = pick(r, &[0, 0, 0, 0, 1, 3]);
@@ -62,7 +65,16 @@ fn l4(r: &mut Rng, f: &mut Flow, v6: bool) {
 /// A packet's flow.
 pub(crate) fn packet(r: &mut Rng) -> Flow {
     let mut f = Flow::zero();
-    f.in_port = U32::new(1 + r.below(7) as u32);
+    // Datapath ports: those of br0 and br1, and one that several tunnel ports share.
+    f.in_port = U32::new(pick(r, &[1, 1, 2, 2, 3, 4, 60, 100, 11, 12, 61, 70]));
+    if f.in_port.get() == 70 {
+        f.tunnel.ip_src = Ipv4([1, 1, 1, r.below(2) as u8]);
+        f.tunnel.ip_dst = Ipv4([2, 2, 2, r.below(2) as u8]);
+        f.tunnel.tun_id = wire::U64::new(r.below(3));
+        f.tunnel.ip_tos = pick(r, &[0, 0, 3]);
+        f.tunnel.ip_ttl = 64;
+        f.tunnel.flags = U16::new(flow::TunnelKey::F_KEY);
+    }
     f.dl_src = mac(r);
     f.dl_dst = mac(r);
     f.skb_priority = U32::new(pick(r, &[0, 0, 1]));
@@ -70,9 +82,19 @@ pub(crate) fn packet(r: &mut Rng) -> Flow {
     match r.below(6) {
         0..=2 => {}
         3 | 4 => f.vlans[0] = tag(r),
+        _ if r.below(3) == 0 => f.vlans = [tag(r); 2],
         _ => f.vlans = [tag(r), tag(r)],
     }
-    match r.below(12) {
+    match r.below(13) {
+        12 => {
+            f.dl_type = U16::new(0x894f);
+            f.nsh.ttl = pick(r, &[1, 2, 63]);
+            f.nsh.np = pick(r, &[1, 3, 9]);
+            f.nsh.mdtype = 1;
+            if f.vlans[0].tci.get() == 0 && r.below(2) == 0 {
+                f.packet_type = U32::new(0x1_894f);
+            }
+        }
         0 => f.dl_type = U16::new(pick(r, &[0x1234, 0x8902, 0x8809, 0x88cc, 0x8100])),
         1 => {
             f.dl_type = U16::new(Flow::DL_TYPE_NONE);
@@ -108,7 +130,19 @@ pub(crate) fn packet(r: &mut Rng) -> Flow {
             l4(r, &mut f, false);
         }
     }
-    if is_ip_type(f.dl_type.get()) && r.below(4) == 0 {
+    canonical(&mut f);
+    f
+}
+
+/// A packet that comes back from conntrack, or for some other reason to look at it again; `hashed` when the
+/// datapath computed a hash, which is never zero.
+pub(crate) fn returning(r: &mut Rng, id: u32, hashed: bool) -> Flow {
+    let mut f = packet(r);
+    f.recirc_id = U32::new(id);
+    if hashed {
+        f.dp_hash = U32::new(pick(r, &[1, 2, 3, 0xdead]));
+    }
+    if is_ip_type(f.dl_type.get()) && r.below(4) != 0 {
         f.ct_state = ct_state::TRACKED | pick(r, &[ct_state::NEW, ct_state::ESTABLISHED]);
         f.ct_zone = U16::new(pick(r, &[0, 1]));
         f.ct_mark = U32::new(pick(r, &[0, 1]));
@@ -130,7 +164,13 @@ pub(crate) fn touch(r: &mut Rng, f: &Flow) -> Flow {
     let mut out = *f;
     let other = packet(r);
     for _ in 0..=r.below(2) {
-        match r.below(22) {
+        match r.below(28) {
+            22 => out.recirc_id = U32::new(pick(r, &[0, 1, 2, 3])),
+            23 => out.vlans[1] = out.vlans[0],
+            24 => out.nsh = other.nsh,
+            25 => out.tunnel = other.tunnel,
+            26 => out.vlans[0].tci ^= U16::new(0x2000),
+            27 => out.vlans[1].tci ^= U16::new(1),
             0 => out.dl_src = other.dl_src,
             1 => out.dl_dst = other.dl_dst,
             2 => out.vlans = other.vlans,
@@ -191,6 +231,16 @@ pub(crate) fn canonical(f: &mut Flow) {
         }
     } else {
         f.mpls_lse = z.mpls_lse;
+    }
+    if t != 0x894f {
+        f.nsh = z.nsh;
+    }
+    if f.packet_type.get() != 0 {
+        (f.dl_src, f.dl_dst) = (EthAddr::ZERO, EthAddr::ZERO);
+        f.vlans = z.vlans;
+    }
+    if f.in_port.get() != 70 {
+        f.tunnel = z.tunnel;
     }
     let (v4, v6, arp) = (t == 0x0800, t == 0x86dd, t == 0x0806 || t == 0x8035);
     if !v4 && !arp {
@@ -268,8 +318,25 @@ fn matching(r: &mut Rng) -> String {
     let mut m = Vec::new();
     let word = pick(
         r,
-        &["", "", "", "", "ip", "ip", "tcp", "tcp", "udp", "icmp", "sctp", "arp", "ipv6", "tcp6",
-            "icmp6", "mpls", "dl_type=0x1234"],
+        &[
+            "",
+            "",
+            "",
+            "",
+            "ip",
+            "ip",
+            "tcp",
+            "tcp",
+            "udp",
+            "icmp",
+            "sctp",
+            "arp",
+            "ipv6",
+            "tcp6",
+            "icmp6",
+            "mpls",
+            "dl_type=0x1234",
+        ],
     );
     if !word.is_empty() {
         m.push(word.to_owned());
@@ -282,11 +349,25 @@ fn matching(r: &mut Rng) -> String {
             1 => format!("dl_src={}", mac(r)),
             2 => format!("dl_dst={}", mac(r)),
             3 => format!("dl_vlan={}", pick(r, &[1, 2, 10])),
-            4 => pick(r, &["vlan_tci=0", "vlan_tci=0x1000/0x1000", "dl_vlan_pcp=3"]).to_owned(),
+            4 => pick(
+                r,
+                &["vlan_tci=0", "vlan_tci=0x1000/0x1000", "dl_vlan_pcp=3"],
+            )
+            .to_owned(),
             5 if v4 => format!("nw_src={}{}", ip4(r), pick(r, &["", "/24", "/31"])),
             6 if v4 => format!("nw_dst={}{}", ip4(r), pick(r, &["", "/24"])),
             5 if v6 => format!("ipv6_src={}", ip6(r)),
-            7 if v4 || v6 => pick(r, &["nw_tos=16", "nw_ttl=1", "nw_ecn=3", "ip_frag=no", "ip_frag=later"]).into(),
+            7 if v4 || v6 => pick(
+                r,
+                &[
+                    "nw_tos=16",
+                    "nw_ttl=1",
+                    "nw_ecn=3",
+                    "ip_frag=no",
+                    "ip_frag=later",
+                ],
+            )
+            .into(),
             8 if matches!(word, "tcp" | "udp" | "sctp" | "tcp6") => {
                 pick(r, &["tp_src=1", "tp_dst=80", "tp_dst=0x2/0x2"]).into()
             }
@@ -295,7 +376,17 @@ fn matching(r: &mut Rng) -> String {
             8 if word == "mpls" => pick(r, &["mpls_label=16", "mpls_bos=1"]).into(),
             9 => format!("reg{}={}", r.below(2), r.below(2)),
             10 => pick(r, &["metadata=1", "metadata=0x1/0x1"]).to_owned(),
-            11 if v4 || v6 => pick(r, &["ct_state=+trk", "ct_state=-trk", "ct_state=+est+trk", "ct_mark=1", "ct_zone=1"]).into(),
+            11 if v4 || v6 => pick(
+                r,
+                &[
+                    "ct_state=+trk",
+                    "ct_state=-trk",
+                    "ct_state=+est+trk",
+                    "ct_mark=1",
+                    "ct_zone=1",
+                ],
+            )
+            .into(),
             12 => pick(r, &["pkt_mark=1", "actset_output=2", "tun_id=1"]).to_owned(),
             13 if word == "tcp" => "tcp_flags=+syn".into(),
             _ => continue,
@@ -308,7 +399,19 @@ fn matching(r: &mut Rng) -> String {
 fn action(r: &mut Rng, depth: u32, table: u64) -> String {
     let port = 1 + r.below(7);
     let next = table + 1 + r.below(2);
-    match r.below(64) {
+    match r.below(72) {
+        64 => format!(
+            "push:{},pop:{}",
+            pick(r, &["NXM_OF_IP_SRC[]", "NXM_NX_REG0[]", "NXM_OF_IP_DST[]"]),
+            pick(r, &["NXM_OF_IP_SRC[]", "NXM_OF_IP_DST[]", "NXM_OF_ETH_DST[0..31]"])
+        ),
+        65 => "multipath(eth_src,50,modulo_n,2,0,NXM_OF_ETH_DST[0..1])".into(),
+        66 => format!("strip_vlan,resubmit(,{next})"),
+        67 => format!("pop_mpls:0x8847,resubmit(,{next})"),
+        68 => "ct(commit,zone=NXM_OF_ETH_SRC[0..15])".into(),
+        69 => pick(r, &["dec_nsh_ttl", "decap", "encap(nsh(md_type=1))", "decap()"]).into(),
+        70 => "push_vlan:0x8100,normal".into(),
+        71 => format!("output:{}", 7 + r.below(2)),
         0..=7 => format!("output:{port}"),
         8 => "in_port".into(),
         9..=11 => "normal".into(),
@@ -429,7 +532,11 @@ fn actions(r: &mut Rng, depth: u32, table: u64) -> String {
 fn instructions(r: &mut Rng, table: u64) -> String {
     match r.below(12) {
         0 => "drop".into(),
-        1 => format!("write_actions(set_field:{}->eth_dst,output:3),goto_table:{}", mac(r), table + 1),
+        1 => format!(
+            "write_actions(set_field:{}->eth_dst,output:3),goto_table:{}",
+            mac(r),
+            table + 1
+        ),
         2 => format!("write_metadata:1,goto_table:{}", table + 1),
         3 => format!("{},goto_table:{}", actions(r, 1, table), table + 1),
         4 => format!("clear_actions,goto_table:{}", table + 1),
@@ -512,6 +619,8 @@ fn vary_port(r: &mut Rng, p: &mut XPort) {
         });
     }
     p.no_fwd = r.below(20) == 0;
+    p.no_recv = r.below(15) == 0;
+    p.no_recv_stp = r.below(15) == 0;
     p.no_flood = r.below(10) == 0;
     p.may_enable = r.below(10) != 0;
     if r.below(8) == 0 {
@@ -541,7 +650,12 @@ fn vary_bridge(r: &mut Rng, br: &mut XBridge) {
     br.packet_in_on_miss = r.below(4) == 0;
     br.frag = pick(
         r,
-        &[FragHandling::Normal, FragHandling::Normal, FragHandling::Drop, FragHandling::NxMatch],
+        &[
+            FragHandling::Normal,
+            FragHandling::Normal,
+            FragHandling::Drop,
+            FragHandling::NxMatch,
+        ],
     );
     if r.below(5) == 0 {
         br.mirrors.push(XMirror {
@@ -578,7 +692,11 @@ fn vary_bridge(r: &mut Rng, br: &mut XBridge) {
     }
     let mut macs = write(&br.macs);
     for n in 0..r.below(4) {
-        macs.add_static(pick(r, &[0, 1, 10]), EthAddr([0, 0, 0, 0, 0, n as u8]), l2::PortKey(1 + n as u32));
+        macs.add_static(
+            pick(r, &[0, 1, 10]),
+            EthAddr([0, 0, 0, 0, 0, n as u8]),
+            l2::PortKey(1 + n as u32),
+        );
     }
     drop(macs);
 }
@@ -591,11 +709,19 @@ fn groups(r: &mut Rng, rig: &mut Rig, i: usize) {
         (4, GroupType::Select),
         (5, GroupType::FastFailover),
     ] {
-        let n = if kind == GroupType::Indirect { 1 } else { 2 + r.below(2) };
+        let n = if kind == GroupType::Indirect {
+            1
+        } else {
+            2 + r.below(2)
+        };
         let buckets = (0..n)
             .map(|b| {
                 let acts = openflow::parse_actions(
-                    &format!("set_field:{}->eth_dst,output:{}", mac(r), 1 + r.below(4)),
+                    &format!(
+                        "{}output:{}",
+                        pick(r, &["set_field:80->tcp_dst,", "", "set_field:7->reg0,"]),
+                        1 + r.below(4)
+                    ),
                     openflow::Names::default(),
                 )
                 .expect("valid");
@@ -609,15 +735,52 @@ fn groups(r: &mut Rng, rig: &mut Rig, i: usize) {
         let mut config = SelectionConfig::default();
         if id == 3 {
             config.method = "hash".into();
-            config.fields = [flow::FieldId::EthSrc, flow::FieldId::Ipv4Src, flow::FieldId::TcpDst]
-                .into_iter()
-                .map(|f| (f, f.exact_mask()))
-                .collect();
+            config.fields = [
+                flow::FieldId::EthSrc,
+                flow::FieldId::Ipv4Src,
+                flow::FieldId::TcpDst,
+            ]
+            .into_iter()
+            .map(|f| (f, f.exact_mask()))
+            .collect();
             if r.below(3) == 0 {
                 config.fields.clear();
             }
         }
         rig.switches[i].install_group(id, kind, buckets, config);
+    }
+}
+
+/// Two tunnel ports on datapath port 70: one asks for one key from one host, one takes the rest.
+fn tunnels(r: &mut Rng, br: &mut XBridge) {
+    let to = |n: u8| {
+        Ipv6(
+            std::net::Ipv4Addr::new(1, 1, 1, n)
+                .to_ipv6_mapped()
+                .octets(),
+        )
+    };
+    let mut cfg = TunnelConfig {
+        remote_ip: FromFlow::Fixed(to(0)),
+        local_ip: FromFlow::Fixed(Ipv6::default()),
+        in_key: FromFlow::Fixed(Some(1)),
+        out_key: pick(r, &[FromFlow::Fixed(Some(1)), FromFlow::Flow]),
+        dst_port: 4789,
+        ttl: pick(r, &[None, Some(64)]),
+        tos: pick(r, &[None, Some(0)]),
+        dont_fragment: true,
+        csum: false,
+        gbp: false,
+        egress_pkt_mark: pick(r, &[None, Some(1)]),
+        erspan: ErspanConfig::default(),
+    };
+    for i in [7, 8] {
+        add_port(br, i, 70);
+        let port = br.ports.get_mut(&OfPort(i)).expect("just added");
+        port.tunnel = Some(Box::new(cfg.clone()));
+        port.packet_type = pick(r, &[PacketTypeMode::LegacyL2, PacketTypeMode::Aware]);
+        cfg.remote_ip = FromFlow::Flow;
+        cfg.in_key = FromFlow::Flow;
     }
 }
 
@@ -628,6 +791,7 @@ pub(crate) fn rig(r: &mut Rng) -> Rig {
     rig.snap.features.check_pkt_len = r.below(4) != 0;
     rig.snap.features.clone = r.below(4) != 0;
     rig.snap.features.masked_set_action = r.below(4) != 0;
+    rig.snap.ct_timeouts.insert(1, 5);
     for i in 0..2 {
         rig.change(i, |br| {
             if i == 1 {
@@ -636,13 +800,20 @@ pub(crate) fn rig(r: &mut Rng) -> Rig {
             }
             add_port(br, 5, OdpPort::NONE.0);
             add_port(br, 6, 60 + i as u32);
+            if i == 0 {
+                tunnels(r, br);
+            }
             vary_bridge(r, br);
             let peer = (Rig::id(1 - i), OfPort(5));
             let patch = br.ports.get_mut(&OfPort(5)).expect("just added");
             patch.peer = Some(peer);
         });
         groups(r, &mut rig, i);
-        let n = if i == 0 { 4 + r.below(12) } else { 2 + r.below(4) };
+        let n = if i == 0 {
+            4 + r.below(12)
+        } else {
+            2 + r.below(4)
+        };
         let mut left = n;
         while left > 0 {
             if rig.try_flow(i, &rule(r)) {

@@ -80,7 +80,9 @@ impl Rig {
         let Ok(parsed) = parse_flow_mod(line, FlowModCommand::Add, Names::default()) else {
             return false;
         };
-        self.switches[i].flow_mod(parsed.flow_mod, None, self.now).is_ok()
+        self.switches[i]
+            .flow_mod(parsed.flow_mod, None, self.now)
+            .is_ok()
     }
 
     /// A flow in the syntax of `ofproto/trace BRIDGE`.
