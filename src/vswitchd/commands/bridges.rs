@@ -15,7 +15,8 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
 
 /// The backer of a bridge, or the words that say there is no such bridge.
 fn backer<'s>(s: &'s Switch, bridge: &str) -> Result<&'s Backer, String> {
-    s.backer_of(bridge).ok_or_else(|| "no such bridge".to_owned())
+    s.backer_of(bridge)
+        .ok_or_else(|| "no such bridge".to_owned())
 }
 
 /// The same text of every backer, one after the other.
@@ -32,7 +33,10 @@ fn add_dpif(commands: &mut Commands<Switch>) {
     });
     commands.add("dpif/set-dp-features", "bridge", 1..=3, |s, args| {
         let name = args[0];
-        let owner = s.backers_mut().values_mut().find(|b| b.bridges().contains_key(name));
+        let owner = s
+            .backers_mut()
+            .values_mut()
+            .find(|b| b.bridges().contains_key(name));
         let owner = owner.ok_or_else(|| "no such bridge".to_owned())?;
         Ok(owner.set_features(args.get(1).copied(), args.get(2).copied()))
     });
@@ -48,22 +52,32 @@ fn add_dpif(commands: &mut Commands<Switch>) {
                 other => return Err(format!("{other}: unknown option")),
             }
         }
-        backer(s, bridge)?.dump_flows(bridge, options).map_err(|e| e.to_string())
+        backer(s, bridge)?
+            .dump_flows(bridge, options)
+            .map_err(|e| e.to_string())
     });
 }
 
 fn add_fdb(commands: &mut Commands<Switch>) {
     commands.add("fdb/show", "bridge", 1..=1, |s, args| {
-        backer(s, args[0])?.fdb_show(args[0]).map_err(|e| e.to_string())
+        backer(s, args[0])?
+            .fdb_show(args[0])
+            .map_err(|e| e.to_string())
     });
     commands.add("fdb/stats-show", "bridge", 1..=1, |s, args| {
-        backer(s, args[0])?.fdb_stats(args[0]).map_err(|e| e.to_string())
+        backer(s, args[0])?
+            .fdb_stats(args[0])
+            .map_err(|e| e.to_string())
     });
     commands.add("fdb/stats-clear", "[bridge]", 0..=1, |s, args| {
-        each(s, args, |b, name| b.fdb_stats_clear(name).map_err(|e| e.to_string()))
+        each(s, args, |b, name| {
+            b.fdb_stats_clear(name).map_err(|e| e.to_string())
+        })
     });
     commands.add("fdb/flush", "[bridge]", 0..=1, |s, args| {
-        each(s, args, |b, name| b.fdb_flush(name).map_err(|e| e.to_string()))
+        each(s, args, |b, name| {
+            b.fdb_flush(name).map_err(|e| e.to_string())
+        })
     });
     commands.add("fdb/add", "bridge port vlan mac", 4..=4, |s, args| {
         let (vlan, mac) = vlan_and_mac(args[2], args[3])?;
@@ -99,15 +113,28 @@ fn each(
 }
 
 fn vlan_and_mac(vlan: &str, mac: &str) -> Result<(u16, wire::EthAddr), String> {
-    let vlan = vlan.parse().ok().filter(|v| *v < 4096).ok_or("Invalid VLAN")?;
+    let vlan = vlan
+        .parse()
+        .ok()
+        .filter(|v| *v < 4096)
+        .ok_or("Invalid VLAN")?;
     Ok((vlan, mac.parse().map_err(|()| "Invalid MAC address")?))
 }
 
 fn add_upcall(commands: &mut Commands<Switch>) {
-    commands.add("upcall/show", "", 0..=0, |s, _| all(s, |b| b.udpif().show()));
-    for (name, on) in [("upcall/enable-megaflows", true), ("upcall/disable-megaflows", false)] {
+    commands.add("upcall/show", "", 0..=0, |s, _| {
+        all(s, |b| b.udpif().show())
+    });
+    for (name, on) in [
+        ("upcall/enable-megaflows", true),
+        ("upcall/disable-megaflows", false),
+    ] {
         commands.add(name, "", 0..=0, move |s, _| {
-            let said = s.backers().values().map(|b| b.udpif().set_megaflows(on)).last();
+            let said = s
+                .backers()
+                .values()
+                .map(|b| b.udpif().set_megaflows(on))
+                .last();
             Ok(said.unwrap_or_default().to_owned())
         });
     }
@@ -117,16 +144,26 @@ fn add_upcall(commands: &mut Commands<Switch>) {
             Ok(said.unwrap_or_default().to_owned())
         });
     }
-    commands.add("upcall/set-flow-limit", "flow-limit-number", 1..=1, |s, args| {
-        let limit = args[0].parse().map_err(|_| format!("{:?} is not a number", args[0]))?;
-        all(s, |b| b.udpif().set_flow_limit(limit))
-    });
+    commands.add(
+        "upcall/set-flow-limit",
+        "flow-limit-number",
+        1..=1,
+        |s, args| {
+            let limit = args[0]
+                .parse()
+                .map_err(|_| format!("{:?} is not a number", args[0]))?;
+            all(s, |b| b.udpif().set_flow_limit(limit))
+        },
+    );
 }
 
 fn add_revalidator(commands: &mut Commands<Switch>) {
     commands.add_slow("revalidator/wait", "", 0..=0, |s, _| {
-        let tokens: Vec<(String, u64)> =
-            s.backers().iter().map(|(t, b)| (t.clone(), b.udpif().request_round())).collect();
+        let tokens: Vec<(String, u64)> = s
+            .backers()
+            .iter()
+            .map(|(t, b)| (t.clone(), b.udpif().request_round()))
+            .collect();
         Reply::Later(Box::new(move |s: &mut Switch| {
             let done = |(t, token): &(String, u64)| {
                 s.backers().get(t).is_none_or(|b| b.udpif().is_done(*token))

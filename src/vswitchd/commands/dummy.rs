@@ -92,7 +92,9 @@ fn receive(s: &mut Switch, args: &[&str]) -> Outcome {
         });
     }
     for packet in given {
-        dummies(s)?.receive(name, &packet, queue).map_err(|e| e.to_string())?;
+        dummies(s)?
+            .receive(name, &packet, queue)
+            .map_err(|e| e.to_string())?;
     }
     bridges::quiesce(s);
     Ok(String::new())

@@ -10,7 +10,11 @@ const ETH_HEADER: usize = 14;
 /// Bytes written in hexadecimal, blanks allowed.
 pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    let nibble = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let nibble = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
     digits
         .chunks(2)
         .map(|pair| match pair {
@@ -59,7 +63,9 @@ pub(super) fn from_flow(text: &str, size: usize) -> Result<Vec<u8>, String> {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn datapath_flow(text: &str, names: &dyn OdpNames) -> Result<Flow, String> {
-    OdpKey::parse(text, names).map(|(key, _)| key.flow).map_err(|e| e.to_string())
+    OdpKey::parse(text, names)
+        .map(|(key, _)| key.flow)
+        .map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -77,7 +83,11 @@ mod tests {
     fn flows_in_both_syntaxes() {
         let p = from_flow("in_port(1),eth(src=50:54:00:00:00:05,dst=50:54:00:00:00:07),eth_type(0x0800),ipv4(src=192.168.0.1,dst=192.168.0.2,proto=1,tos=0,ttl=64,frag=no),icmp(type=8,code=0)", 0).unwrap();
         assert_eq!(&p[..6], &[0x50, 0x54, 0, 0, 0, 7]);
-        let q = from_flow("icmp,dl_src=50:54:00:00:00:05,dl_dst=50:54:00:00:00:07", 100).unwrap();
+        let q = from_flow(
+            "icmp,dl_src=50:54:00:00:00:05,dl_dst=50:54:00:00:00:07",
+            100,
+        )
+        .unwrap();
         assert_eq!(q.len(), 100);
         assert!(from_flow("nonsense", 0).is_err());
     }

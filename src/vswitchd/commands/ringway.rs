@@ -2,6 +2,7 @@
 
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome};
+use flow::OdpNames;
 use std::fmt::Write;
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
@@ -20,7 +21,12 @@ fn show(s: &Switch) -> String {
         let stats = backer.dpif().stats();
         line(format_args!(
             "{}: hit:{} missed:{} lost:{} flows:{} masks:{}",
-            backer.datapath_name(), stats.n_hit, stats.n_missed, stats.n_lost, stats.n_flows, stats.n_masks
+            backer.datapath_name(),
+            stats.n_hit,
+            stats.n_missed,
+            stats.n_lost,
+            stats.n_flows,
+            stats.n_masks
         ));
         for bridge in backer.bridges().values() {
             line(format_args!("  bridge {}", bridge.name));
@@ -28,7 +34,11 @@ fn show(s: &Switch) -> String {
                 let d = &iface.device;
                 let link = if d.carrier() { "up" } else { "down" };
                 line(format_args!(
-                    "    port {} {} ({}): link {link}, mac {}", iface.ofp, iface.name(), d.class(), d.etheraddr()
+                    "    port {} {} ({}): link {link}, mac {}",
+                    iface.ofp,
+                    iface.name(),
+                    d.class(),
+                    d.etheraddr()
                 ));
                 for (key, value) in d.status() {
                     line(format_args!("      {key}: {value}"));
@@ -54,7 +64,9 @@ fn drops(s: &Switch) -> Outcome {
     for backer in s.backers().values() {
         let names = backer.port_names();
         for (port, reason, n) in backer.dpif().drops() {
-            let name = names.get(&port).cloned().unwrap_or_else(|| format!("port {port}"));
+            let name = names
+                .name(port)
+                .map_or_else(|| format!("port {port}"), str::to_owned);
             writeln!(out, "{name}: {}: {n}", reason.text()).map_err(|e| e.to_string())?;
         }
     }

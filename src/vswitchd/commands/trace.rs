@@ -5,8 +5,7 @@ use crate::switch::{Switch, port_names};
 use crate::unixctl::{Commands, Outcome};
 use backer::Backer;
 use flow::compose::{Payload, compose};
-use flow::{Flow, Metadata, OdpPort, OfPort};
-use std::collections::BTreeMap;
+use flow::{CtMeta, Flow, Metadata, OdpPort};
 use xlate::{BridgeId, TraceRequest};
 
 /// Bytes of payload of a generated packet, and at most.
@@ -14,7 +13,9 @@ const L7: (usize, usize) = (64, 64_000);
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
     let usage = "{[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet]";
-    commands.add("ofproto/trace", usage, 1..=usize::MAX, |s, args| trace(s, args));
+    commands.add("ofproto/trace", usage, 1..=usize::MAX, |s, args| {
+        trace(s, args)
+    });
 }
 
 /// What the arguments say.
@@ -33,7 +34,9 @@ fn wanted<'a>(args: &[&'a str]) -> Result<Wanted<'a>, String> {
     let mut rest = args.iter();
     while let Some(&arg) = rest.next() {
         let mut value = || {
-            rest.next().copied().ok_or_else(|| format!("Missing argument for option {arg}"))
+            rest.next()
+                .copied()
+                .ok_or_else(|| format!("Missing argument for option {arg}"))
         };
         match arg {
             "-generate" | "--generate" => w.generate = true,
@@ -61,12 +64,21 @@ fn wanted<'a>(args: &[&'a str]) -> Result<Wanted<'a>, String> {
 /// States of a connection by name, `|` between them.
 fn ct_state(text: &str) -> Result<u8, String> {
     const NAMES: [(&str, u8); 8] = [
-        ("new", 1), ("est", 2), ("rel", 4), ("rpl", 8), ("inv", 16), ("trk", 32), ("snat", 64), ("dnat", 128),
+        ("new", 1),
+        ("est", 2),
+        ("rel", 4),
+        ("rpl", 8),
+        ("inv", 16),
+        ("trk", 32),
+        ("snat", 64),
+        ("dnat", 128),
     ];
     let mut state = 0;
     for word in text.split(['|', ',']).map(str::trim) {
         let found = NAMES.iter().find(|(n, _)| *n == word);
-        state |= found.ok_or_else(|| format!("{word}: unknown connection tracking state flag"))?.1;
+        state |= found
+            .ok_or_else(|| format!("{word}: unknown connection tracking state flag"))?
+            .1;
     }
     Ok(state)
 }
@@ -97,38 +109,24 @@ fn trace(s: &Switch, args: &[&str]) -> Outcome {
         packet = Some(compose(&flow, payload));
     }
     if let Some(bytes) = &packet {
-        flow = of_packet(bytes, &flow);
+        let from = flow;
+        let ct = CtMeta::of_flow(&from);
+        flow::extract(bytes, &Metadata::of_flow(&from, ct.as_ref()), &mut flow);
+        (flow.regs, flow.metadata) = (from.regs, from.metadata);
     }
-    let traced = xlate::trace(&backer.snapshot(), &TraceRequest {
-        bridge,
-        flow: &flow,
-        packet: packet.as_deref(),
-        actions: None,
-        ct_states: &w.ct_states,
-        names: w.names,
-        now: s.clock().now(),
-    });
+    let traced = xlate::trace(
+        &backer.snapshot(),
+        &TraceRequest {
+            bridge,
+            flow: &flow,
+            packet: packet.as_deref(),
+            actions: None,
+            ct_states: &w.ct_states,
+            names: w.names,
+            now: s.clock().now(),
+        },
+    );
     Ok(traced.text)
-}
-
-/// The flow of a packet with the metadata of another flow.
-fn of_packet(packet: &[u8], from: &Flow) -> Flow {
-    let md = Metadata {
-        in_port: from.in_port.get(),
-        recirc_id: from.recirc_id.get(),
-        dp_hash: from.dp_hash.get(),
-        packet_type: from.packet_type.get(),
-        priority: from.skb_priority.get(),
-        mark: from.pkt_mark.get(),
-        ct: None,
-        tunnel: Some(&from.tunnel),
-    };
-    let mut flow = Flow::zero();
-    flow::extract(packet, &md, &mut flow);
-    (flow.regs, flow.metadata) = (from.regs, from.metadata);
-    (flow.ct_state, flow.ct_zone, flow.ct_mark) = (from.ct_state, from.ct_zone, from.ct_mark);
-    flow.ct_label = from.ct_label;
-    flow
 }
 
 /// The backer, when there is exactly one.
@@ -137,7 +135,11 @@ fn only(s: &Switch) -> Option<&Backer> {
     all.next().filter(|_| s.backers().len() == 1)
 }
 
-fn two_words<'s>(s: &'s Switch, first: &str, text: &str) -> Result<(&'s Backer, BridgeId, Flow), String> {
+fn two_words<'s>(
+    s: &'s Switch,
+    first: &str,
+    text: &str,
+) -> Result<(&'s Backer, BridgeId, Flow), String> {
     let type_name = first.strip_prefix("ovs-").unwrap_or(first);
     if let Some(backer) = s.backers().get(type_name) {
         return datapath_form(Some(backer), text);
@@ -145,19 +147,28 @@ fn two_words<'s>(s: &'s Switch, first: &str, text: &str) -> Result<(&'s Backer, 
     if packets::datapath_flow(text, &flow::dpkey::NoOdpNames).is_ok() {
         return Err("Cannot find the datapath".to_owned());
     }
-    let backer = s.backer_of(first).ok_or_else(|| format!("{first}: unknown bridge"))?;
+    let backer = s
+        .backer_of(first)
+        .ok_or_else(|| format!("{first}: unknown bridge"))?;
     let ports = port_names(backer, first)?;
-    let names = openflow::Names { ports: Some(&ports), tables: None };
+    let names = openflow::Names {
+        ports: Some(&ports),
+        tables: None,
+    };
     let parsed = flow::text::ExactFlow::parse(text, &names, None);
-    let flow = parsed.map_err(|e| format!("Bad openflow flow syntax: {e}"))?.flow;
+    let flow = parsed
+        .map_err(|e| format!("Bad openflow flow syntax: {e}"))?
+        .flow;
     let bridge = backer.bridge(first).map_err(|e| e.to_string())?;
     Ok((backer, bridge.id, flow))
 }
 
 /// A flow as the datapath has it: its port says which bridge.
-fn datapath_form<'s>(backer: Option<&'s Backer>, text: &str) -> Result<(&'s Backer, BridgeId, Flow), String> {
-    let names: BTreeMap<OdpPort, String> =
-        backer.map(|b| b.port_names().into_iter().collect()).unwrap_or_default();
+fn datapath_form<'s>(
+    backer: Option<&'s Backer>,
+    text: &str,
+) -> Result<(&'s Backer, BridgeId, Flow), String> {
+    let names = backer.map(Backer::port_names).unwrap_or_default();
     let parsed = packets::datapath_flow(text, &names);
     let mut flow = parsed.map_err(|e| format!("{e} (or the bridge name was omitted)"))?;
     let backer = backer.ok_or("Cannot find the datapath")?;
@@ -168,6 +179,6 @@ fn datapath_form<'s>(backer: Option<&'s Backer>, text: &str) -> Result<(&'s Back
         .get(&odp)
         .copied()
         .ok_or_else(|| format!("no OpenFlow port for datapath port {odp}"))?;
-    flow.in_port.set(u32::from(OfPort::from(ofp).0));
+    flow.in_port.set(u32::from(ofp.0));
     Ok((backer, bridge, flow))
 }

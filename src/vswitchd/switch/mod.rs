@@ -85,8 +85,11 @@ impl Switch {
 
     /// Reads the file again; a wrong one changes nothing.
     pub(crate) fn reload(&mut self) {
-        let Source::Toml(path) = &self.source else { return };
-        match crate::config::load(path).and_then(|model| rules::check(&model, path).map(|()| model)) {
+        let Source::Toml(path) = &self.source else {
+            return;
+        };
+        match crate::config::load(path).and_then(|model| rules::check(&model, path).map(|()| model))
+        {
             Ok(model) => {
                 self.apply(model);
                 self.configured = true;
@@ -114,7 +117,9 @@ impl Switch {
     }
 
     fn run_database(&mut self, now: Nanos) -> bool {
-        let Some(news) = self.database.as_mut().map(|d| d.run(now)) else { return false };
+        let Some(news) = self.database.as_mut().map(|d| d.run(now)) else {
+            return false;
+        };
         let mut busy = false;
         if let Some(news) = news {
             self.apply(news.model);
@@ -184,7 +189,9 @@ impl Switch {
     }
     /// The backer that has a bridge.
     pub(crate) fn backer_of(&self, bridge: &str) -> Option<&Backer> {
-        self.backers.values().find(|b| b.bridges().contains_key(bridge))
+        self.backers
+            .values()
+            .find(|b| b.bridges().contains_key(bridge))
     }
     /// What is wrong with interfaces, by name.
     pub(crate) fn errors(&self) -> &BTreeMap<String, String> {
@@ -211,7 +218,9 @@ fn datapath_types(
     let topology = match &options.dummy_numa {
         Some(list) => {
             let nodes: Option<Vec<u32>> = list.split(',').map(|n| n.trim().parse().ok()).collect();
-            Topology::dummy(&nodes.ok_or(format!("--dummy-numa={list}: expected a list of numbers"))?)
+            Topology::dummy(
+                &nodes.ok_or(format!("--dummy-numa={list}: expected a list of numbers"))?,
+            )
         }
         None => Topology::of_host(),
     };
@@ -229,7 +238,9 @@ fn datapath_types(
         providers.push(NetdevProvider::dummy(env));
     }
     for provider in providers {
-        dpifs.register(Arc::new(provider)).map_err(|e| e.to_string())?;
+        dpifs
+            .register(Arc::new(provider))
+            .map_err(|e| e.to_string())?;
     }
     for type_name in dpifs.types() {
         registry.reserve_datapath_type(&type_name);

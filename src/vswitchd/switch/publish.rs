@@ -10,13 +10,23 @@ impl Switch {
     /// Shows everything; false when the database cannot take it now.
     pub(super) fn publish(&mut self) -> bool {
         let mut rows = Vec::new();
-        let Some(database) = &self.database else { return true };
+        let Some(database) = &self.database else {
+            return true;
+        };
         let ids = database.ids();
         for (name, uuid) in &ids.interfaces {
-            rows.push(Shown { table: "Interface", uuid: *uuid, row: self.interface_row(name) });
+            rows.push(Shown {
+                table: "Interface",
+                uuid: *uuid,
+                row: self.interface_row(name),
+            });
         }
         for (name, uuid) in &ids.bridges {
-            rows.push(Shown { table: "Bridge", uuid: *uuid, row: self.bridge_row(name) });
+            rows.push(Shown {
+                table: "Bridge",
+                uuid: *uuid,
+                row: self.bridge_row(name),
+            });
         }
         let root = self.root_row();
         self.database.as_mut().is_some_and(|d| d.show(rows, root))
@@ -29,7 +39,11 @@ impl Switch {
             .flat_map(|b| b.bridges().values())
             .find_map(|b| b.iface(name));
         let Some(iface) = iface else {
-            return status::interface_row(None, Some(-1), self.errors.get(name).map(String::as_str));
+            return status::interface_row(
+                None,
+                Some(-1),
+                self.errors.get(name).map(String::as_str),
+            );
         };
         let device: &dyn Device = &*iface.device;
         let error = device.error();
@@ -42,9 +56,17 @@ impl Switch {
     fn bridge_row(&self, name: &str) -> Row {
         let mut row = Row::new();
         let bridge = self.backer_of(name).and_then(|b| b.bridge(name).ok());
-        let mac = bridge.and_then(|b| b.iface(name)).map(|i| i.device.etheraddr());
-        let configured = self.model.bridges.get(name).and_then(|b| b.settings.get("datapath-id"));
-        let id = configured.cloned().or_else(|| mac.map(|m| format!("{:016x}", m.to_u64())));
+        let mac = bridge
+            .and_then(|b| b.iface(name))
+            .map(|i| i.device.etheraddr());
+        let configured = self
+            .model
+            .bridges
+            .get(name)
+            .and_then(|b| b.settings.get("datapath-id"));
+        let id = configured
+            .cloned()
+            .or_else(|| mac.map(|m| format!("{:016x}", m.to_u64())));
         row.insert("datapath_id".to_owned(), Datum::optional(id));
         row.insert("datapath_version".to_owned(), Datum::one("<built-in>"));
         row

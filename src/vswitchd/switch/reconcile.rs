@@ -48,7 +48,12 @@ impl Switch {
             let gone: Vec<String> = backer
                 .bridges()
                 .keys()
-                .filter(|n| model.bridges.get(*n).is_none_or(|b| type_of(b) != *type_name))
+                .filter(|n| {
+                    model
+                        .bridges
+                        .get(*n)
+                        .is_none_or(|b| type_of(b) != *type_name)
+                })
                 .cloned()
                 .collect();
             for name in gone {
@@ -61,7 +66,9 @@ impl Switch {
         let idle: Vec<String> = self
             .backers
             .iter()
-            .filter(|(t, b)| b.bridges().is_empty() && !model.bridges.values().any(|m| type_of(m) == **t))
+            .filter(|(t, b)| {
+                b.bridges().is_empty() && !model.bridges.values().any(|m| type_of(m) == **t)
+            })
             .map(|(t, _)| t.clone())
             .collect();
         for type_name in idle {
@@ -78,7 +85,9 @@ impl Switch {
                 let wanted = &model.bridges[name].ports;
                 let ports = bridge.ports.keys();
                 gone.extend(
-                    ports.filter(|p| *p != name && !wanted.contains_key(*p)).map(|p| (name.clone(), p.clone())),
+                    ports
+                        .filter(|p| *p != name && !wanted.contains_key(*p))
+                        .map(|p| (name.clone(), p.clone())),
                 );
             }
             for (bridge, port) in gone {
@@ -98,10 +107,14 @@ impl Switch {
         model: &Model,
     ) -> Result<(), String> {
         if !self.backers.contains_key(type_name) {
-            let backer = self.open_backer(type_name, model).map_err(|e| e.to_string())?;
+            let backer = self
+                .open_backer(type_name, model)
+                .map_err(|e| e.to_string())?;
             self.backers.insert(type_name.to_owned(), backer);
         }
-        let Some(backer) = self.backers.get_mut(type_name) else { return Ok(()) };
+        let Some(backer) = self.backers.get_mut(type_name) else {
+            return Ok(());
+        };
         let wanted = bridge_settings(bridge);
         if backer.bridges().contains_key(name) {
             backer.bridge_set(name, wanted).map_err(|e| e.to_string())?;
@@ -113,7 +126,9 @@ impl Switch {
             if let Err(e) = backer.port_set(name, config) {
                 tracing::error!(target: "bridge", "{e}");
                 for interface in port.interfaces.keys() {
-                    let here = backer.bridge(name).is_ok_and(|b| b.iface(interface).is_some());
+                    let here = backer
+                        .bridge(name)
+                        .is_ok_and(|b| b.iface(interface).is_some());
                     if !here {
                         self.errors.insert(interface.clone(), e.to_string());
                     }
@@ -129,6 +144,7 @@ impl Switch {
         options.n_handlers = number("n-handler-threads").unwrap_or(0);
         options.n_revalidators = number("n-revalidator-threads").unwrap_or(0);
         options.vlan_limit = number("vlan-limit").unwrap_or(1);
+        flow::set_vlan_limit(options.vlan_limit as usize);
         let backer = Backer::open(&self.dpifs, &self.registry, &self.clock, options)?;
         settings::apply(&backer, &model.settings);
         Ok(backer)
@@ -147,7 +163,9 @@ fn bridge_settings(b: &BridgeModel) -> BridgeSettings {
     let defaults = BridgeSettings::default();
     let get = |key: &str| b.settings.get(key).map(String::as_str);
     BridgeSettings {
-        mac_aging_s: get("mac-aging-time").and_then(|v| v.parse().ok()).unwrap_or(defaults.mac_aging_s),
+        mac_aging_s: get("mac-aging-time")
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(defaults.mac_aging_s),
         mac_table_size: get("mac-table-size")
             .and_then(|v| v.parse().ok())
             .unwrap_or(defaults.mac_table_size),
@@ -166,14 +184,22 @@ fn port_config(bridge: &str, name: &str, p: &PortModel) -> PortConfig {
         tag: p.tag,
         trunks: p.trunks.clone(),
         cvlans: p.cvlans.clone(),
-        qinq_ethtype: if get("qinq-ethtype") == Some("802.1q") { 0x8100 } else { 0x88a8 },
+        qinq_ethtype: if get("qinq-ethtype") == Some("802.1q") {
+            0x8100
+        } else {
+            0x88a8
+        },
         priority_tags: match get("priority-tags") {
             Some("true" | "if-nonzero") => PriorityTags::IfNonzero,
             Some("always") => PriorityTags::Always,
             _ => PriorityTags::Never,
         },
         protected: p.protected,
-        interfaces: p.interfaces.iter().map(|(n, i)| iface_config(bridge, n, i)).collect(),
+        interfaces: p
+            .interfaces
+            .iter()
+            .map(|(n, i)| iface_config(bridge, n, i))
+            .collect(),
     }
 }
 
@@ -193,7 +219,11 @@ fn iface_config(bridge: &str, name: &str, i: &InterfaceModel) -> IfaceConfig {
     let class = if local { "internal" } else { i.class.as_str() };
     let mut config = IfaceConfig::new(name, class);
     config.options.clone_from(&i.options);
-    config.ofport_request = if local { Some(OfPort::LOCAL) } else { i.number.map(OfPort) };
+    config.ofport_request = if local {
+        Some(OfPort::LOCAL)
+    } else {
+        i.number.map(OfPort)
+    };
     config.mtu_request = i.mtu;
     config.mac = i.mac.as_deref().and_then(|m| m.parse().ok());
     config

@@ -34,12 +34,21 @@ pub(super) fn check(model: &Model, path: &Path) -> Result<(), String> {
             }
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("\n"))
+    }
 }
 
 fn parse(text: &str, ports: &NameMap) -> Result<FlowMod, String> {
-    let names = Names { ports: Some(ports), tables: None };
-    parse_flow_mod(text, FlowModCommand::Add, names).map(|p| p.flow_mod).map_err(|e| e.to_string())
+    let names = Names {
+        ports: Some(ports),
+        tables: None,
+    };
+    parse_flow_mod(text, FlowModCommand::Add, names)
+        .map(|p| p.flow_mod)
+        .map_err(|e| e.to_string())
 }
 
 /// Makes a bridge's tables what the model says.
@@ -54,7 +63,11 @@ pub(super) fn apply(
     now: Nanos,
 ) -> Result<(), String> {
     let ports = port_names(backer, bridge)?;
-    let old = wanted(before.unwrap_or(&BridgeModel { rules: Some(Vec::new()), fail_mode: Some("secure".into()), ..BridgeModel::default() }));
+    let old = wanted(before.unwrap_or(&BridgeModel {
+        rules: Some(Vec::new()),
+        fail_mode: Some("secure".into()),
+        ..BridgeModel::default()
+    }));
     let new = wanted(now_wanted);
     let same = |a: &RuleText, list: &[RuleText]| list.iter().any(|b| a.text == b.text);
     let gone = old.iter().filter(|r| !same(r, &new));
@@ -75,7 +88,11 @@ pub(super) fn apply(
                     Err(e) => faults.push(format!("line {}: {:?}: {e}", rule.line, rule.text)),
                 }
             }
-            if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+            if faults.is_empty() {
+                Ok(())
+            } else {
+                Err(faults.join("; "))
+            }
         })
         .map_err(|e| e.to_string())?
 }
@@ -91,7 +108,10 @@ fn wanted(b: &BridgeModel) -> Vec<RuleText> {
     let rules = b.rules.clone().unwrap_or_default();
     let secure = b.fail_mode.as_deref() == Some("secure");
     if rules.is_empty() && !secure && b.controllers.is_empty() {
-        return vec![RuleText { text: STANDALONE.to_owned(), line: 0 }];
+        return vec![RuleText {
+            text: STANDALONE.to_owned(),
+            line: 0,
+        }];
     }
     rules
 }

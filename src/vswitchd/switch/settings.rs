@@ -12,7 +12,11 @@ pub(super) fn apply(backer: &Backer, settings: &StringMap) {
     number(settings, "flow-limit", &mut wanted.flow_limit);
     number(settings, "max-idle", &mut wanted.max_idle_ms);
     number(settings, "max-revalidator", &mut wanted.max_revalidator_ms);
-    number(settings, "min-revalidate-pps", &mut wanted.min_revalidate_pps);
+    number(
+        settings,
+        "min-revalidate-pps",
+        &mut wanted.min_revalidate_pps,
+    );
     backer.udpif().set_settings(wanted);
     let (mut handlers, mut revalidators) = (0, 0);
     number(settings, "n-handler-threads", &mut handlers);
