@@ -19,7 +19,7 @@ use base::sync::{Arc, AtomicU32, Mutex, Ordering, lock};
 use packet::HeapPool;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// How long EBUSY is not believed, and how often it is asked about.
@@ -97,45 +97,91 @@ fn patiently<T>(deadline_ns: u64, mut f: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
-impl Afxdp {
+/// What one attempt to attach goes by.
+struct Attempt<'a> {
+    link: &'a Arc<Link>,
+    info: LinkInfo,
+    options: Options,
+    shared: &'a Arc<Shared>,
+    /// The program, kept while the next mode runs it in the same place.
+    program: Option<(bool, Program)>,
+}
+
+impl Attempt<'_> {
+    /// Attaches in the best mode that works.
+    fn best(&mut self) -> Result<Attachment, NetdevError> {
+        let options = self.options;
+        let mut last = None;
+        for &mode in options.modes() {
+            match self.try_mode(mode) {
+                Ok(attachment) => {
+                    tracing::info!(target: "netdev_afxdp", "{}: {} mode, {} queue(s), frames of {} bytes",
+                        self.link.name(), mode.name(), options.n_rxq, attachment.frame_bytes);
+                    return Ok(attachment);
+                }
+                Err(e) => {
+                    tracing::debug!(target: "netdev_afxdp", "{} mode: {e}", mode.name());
+                    // A queue that is taken is taken in every mode.
+                    let taken = e.errno() == libc::EBUSY;
+                    last = Some(e);
+                    if taken {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last.expect("there is at least one mode to try"))
+    }
+
     /// Attaches in one mode.
-    fn try_mode(
-        &self,
-        link: &Arc<Link>,
-        options: Options,
-        mode: Mode,
-        info: &LinkInfo,
-    ) -> Result<Attachment, NetdevError> {
+    fn try_mode(&mut self, mode: Mode) -> Result<Attachment, NetdevError> {
         let deadline = monotonic_ns() + BUSY_NS;
-        let frame_bytes = fitting_frame(link, info.mtu)?;
+        let frame_bytes = fitting_frame(self.link, self.info.mtu)?;
+        let driver = mode != Mode::Generic;
+        let index = self.info.index;
+        if self
+            .program
+            .as_ref()
+            .is_none_or(|(in_driver, _)| *in_driver != driver)
+        {
+            self.program = None;
+            let program = patiently(deadline, || Program::attach(index, mode))
+                .map_err(|e| refused(self.link, "attach XDP program", e))?;
+            self.program = Some((driver, program));
+        }
         let how = Binding {
             zero_copy: mode == Mode::NativeZeroCopy,
-            need_wakeup: options.need_wakeup,
+            need_wakeup: self.options.need_wakeup,
             frame_bytes,
         };
-        let mut program = patiently(deadline, || Program::attach(info.index, mode))
-            .map_err(|e| refused(link, "attach XDP program", e))?;
-        let mut queues = Vec::new();
-        for i in 0..options.n_rxq {
-            let (rx, tx) = patiently(deadline, || rings::open(link.name(), i, how))
-                .map_err(|e| refused(link, "bind AF_XDP socket", e))?;
-            let fail = |e| link.error("set up AF_XDP socket", e);
-            let statistics = rings::statistics_fd(&rx).map_err(fail)?;
-            program.set_socket(i, rx.fd()).map_err(fail)?;
-            let tx = Box::new(TxSide::new(tx, link, &self.shared));
-            queues.push(Queue {
-                rx: Arc::new(Mutex::new(Some(rx))),
-                tx: Arc::new(Mutex::new(Some(tx))),
-                statistics,
-            });
-        }
+        let queues = (0..self.options.n_rxq)
+            .map(|i| self.queue(i, how, deadline))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (_, program) = self.program.take().expect("attached above");
         Ok(Attachment {
             program,
             queues,
-            options,
+            options: self.options,
             mode,
             frame_bytes,
-            partial: info.kind == "veth",
+            partial: self.info.kind == "veth",
+        })
+    }
+
+    /// Binds the socket of one queue and has the program feed it.
+    fn queue(&mut self, i: u32, how: Binding, deadline_ns: u64) -> Result<Queue, NetdevError> {
+        let link = self.link;
+        let (rx, tx) = patiently(deadline_ns, || rings::open(link.name(), i, how))
+            .map_err(|e| refused(link, "bind AF_XDP socket", e))?;
+        let fail = |e| link.error("set up AF_XDP socket", e);
+        let statistics = rings::statistics_fd(&rx).map_err(fail)?;
+        let (_, program) = self.program.as_mut().expect("attached before its sockets");
+        program.set_socket(i, rx.fd()).map_err(fail)?;
+        let tx = Box::new(TxSide::new(tx, link, self.shared));
+        Ok(Queue {
+            rx: Arc::new(Mutex::new(Some(rx))),
+            tx: Arc::new(Mutex::new(Some(tx))),
+            statistics,
         })
     }
 }
@@ -202,28 +248,15 @@ impl Class for Afxdp {
             maximum: None,
         };
         let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
-        let options = *lock(&self.wanted);
-        let mut last = None;
-        for &mode in options.modes() {
-            match self.try_mode(link, options, mode, &info) {
-                Ok(attachment) => {
-                    tracing::info!(target: "netdev_afxdp", "{}: {} mode, {} queue(s), frames of {} bytes",
-                        link.name(), mode.name(), options.n_rxq, attachment.frame_bytes);
-                    *attached = Some(attachment);
-                    return link.refresh().map(drop); // hears of our program
-                }
-                Err(e) => {
-                    tracing::debug!(target: "netdev_afxdp", "{} mode: {e}", mode.name());
-                    // A queue that is taken is taken in every mode.
-                    let taken = e.errno() == libc::EBUSY;
-                    last = Some(e);
-                    if taken {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(last.expect("there is at least one mode to try"))
+        let mut attempt = Attempt {
+            link,
+            info,
+            options: *lock(&self.wanted),
+            shared: &self.shared,
+            program: None,
+        };
+        *attached = Some(attempt.best()?);
+        link.refresh().map(drop) // hears of our program
     }
 
     fn wants_attach(&self, link: &Link) -> bool {
@@ -310,7 +343,7 @@ impl Class for Afxdp {
         };
         let mut lost = 0;
         for (i, queue) in a.queues.iter().enumerate() {
-            let Some(s) = rings::statistics(&queue.statistics) else {
+            let Some(s) = rings::statistics(queue.statistics.as_raw_fd()) else {
                 continue;
             };
             lost += s.rx_dropped + s.rx_ring_full + s.rx_fill_ring_empty_descs;

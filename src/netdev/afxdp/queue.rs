@@ -5,7 +5,7 @@
 //! socket. A tx queue that several threads share stays in its slot and is used under the slot's lock;
 //! with a queue per thread nothing is locked.
 
-use super::rings::{RxRing, TxRing};
+use super::rings::{RxRing, TxRing, statistics};
 use crate::device::{RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
 use crate::linux::Link;
@@ -126,8 +126,16 @@ impl RxQueue for Rx {
     }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {
-        let malformed = self.ring.as_ref().map_or(0, |r| r.malformed);
-        vec![("rx_malformed", malformed)]
+        let Some(ring) = &self.ring else {
+            return Vec::new();
+        };
+        let kernel = statistics(ring.fd()).unwrap_or_default();
+        vec![
+            ("rx_ring_full", kernel.rx_ring_full),
+            ("rx_no_frame", kernel.rx_fill_ring_empty_descs),
+            ("rx_oversize", kernel.rx_dropped),
+            ("rx_malformed", ring.malformed),
+        ]
     }
 }
 

@@ -203,12 +203,12 @@ pub(super) fn statistics_fd(ring: &RxRing) -> io::Result<OwnedFd> {
 }
 
 /// The kernel's counters of a socket.
-pub(super) fn statistics(fd: &OwnedFd) -> Option<XdpStatistics> {
+pub(super) fn statistics(fd: RawFd) -> Option<XdpStatistics> {
     let mut stats = XdpStatistics::default();
     let mut len = size_of::<XdpStatistics>() as libc::socklen_t;
     let at = (&raw mut stats).cast();
     // SAFETY: the kernel writes at most `len` bytes into a live struct of that size.
-    let rc = unsafe { libc::getsockopt(fd.as_raw_fd(), SOL_XDP, XDP_STATISTICS, at, &raw mut len) };
+    let rc = unsafe { libc::getsockopt(fd, SOL_XDP, XDP_STATISTICS, at, &raw mut len) };
     (rc == 0).then_some(stats)
 }
 

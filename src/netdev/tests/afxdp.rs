@@ -545,3 +545,101 @@ fn a_program_taken_off_by_somebody_is_put_on_again() {
     a.reconfigure().unwrap();
     assert!(sh("ip -d link show va").contains("prog/xdp"));
 }
+
+/// Runs a test of this file again, alone in a process of its own, with `variable` set.
+fn alone(name: &str, variable: &str) {
+    let me = std::env::current_exe().expect("this file");
+    let run = Command::new(me)
+        .args(["--exact", name])
+        .env(variable, "1")
+        .status();
+    assert!(run.expect("runs").success());
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc").count()
+}
+
+#[test]
+fn ports_added_and_removed_leave_no_descriptor_and_no_memory() {
+    let variable = "RINGWAY_TEST_CYCLES";
+    if std::env::var_os(variable).is_none() {
+        return alone(
+            "ports_added_and_removed_leave_no_descriptor_and_no_memory",
+            variable,
+        );
+    }
+    let here = Namespace::new();
+    here.enter();
+    sh("ip link add va type veth peer name vb; ip link set va up; ip link set vb up");
+    let pages = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let cycle = || {
+        let (a, b) = (opened("va", &[]), opened("vb", &[]));
+        let (mut rx, mut tx) = (b.rx_open(0).unwrap(), a.tx_open(0).unwrap());
+        let mut batch = Batch::new();
+        batch.push(broadcast(64, 3)).unwrap();
+        assert_eq!(tx.send(&mut batch).sent, 1);
+        tx.flush();
+        receive(&mut *rx, 1, 3);
+    };
+    (0..5).for_each(|_| cycle());
+    let before = (descriptors(), pages());
+    (0..20).for_each(|_| cycle());
+    // The kernel's notification thread of a namespace ends on its own time.
+    until("descriptors are back", || descriptors() <= before.0);
+    assert!(
+        pages() < before.1 + 3072,
+        "12 MB are one UMEM: {} -> {} pages",
+        before.1,
+        pages()
+    );
+}
+
+#[test]
+fn a_flapping_link_carries_packets_again_and_what_is_lost_is_counted() {
+    let (here, p, q) = (Namespace::new(), Namespace::new(), Namespace::new());
+    here.enter();
+    veth("va", &p, "192.0.2.1/24");
+    veth("vb", &q, "192.0.2.2/24");
+    let (a, b) = (opened("va", &[]), opened("vb", &[]));
+    let mut tx = a.tx_open(0).unwrap();
+    sh("ip link set va down");
+    until("down", || !a.flags().up);
+    let mut batch = Batch::new();
+    batch.push(broadcast(64, 3)).unwrap();
+    assert_eq!(
+        tx.send(&mut batch).error,
+        1,
+        "nothing is sent into a device that is down"
+    );
+    sh("ip link set va up");
+    drop(tx);
+    let wire = Wire::between(&a, &b);
+    for _ in 0..3 {
+        sh("ip link set va down; ip link set va up");
+        p.run("ping -c 1 -W 5 192.0.2.2");
+    }
+    assert!(a.carrier_resets() >= 6, "{}", a.carrier_resets());
+    assert!(!a.needs_reconfigure());
+    wire.stop();
+    // A port that nobody polls: its ring fills, and the rest is counted.
+    let rx = a.rx_open(0).unwrap();
+    let pid = p.pid();
+    p.run("ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:22 dev eth0");
+    let sender = base::sync::spawn("sender", move || {
+        kit::enter(pid);
+        let socket = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
+        (0..5000).for_each(|_| drop(socket.send_to(b"x", "192.0.2.2:9")));
+    });
+    sender.unwrap().join().unwrap();
+    assert!(
+        rx.drops()
+            .iter()
+            .any(|(n, d)| *n == "rx_no_frame" && *d > 0),
+        "{:?}",
+        rx.drops()
+    );
+}
