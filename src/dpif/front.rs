@@ -5,13 +5,13 @@
 
 use crate::error::DpifError;
 use crate::types::{
-    DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowInfo, FlowSelect, Op,
-    PortChange, PortSpec, Upcall,
+    DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowGet, FlowInfo,
+    FlowPut, FlowSelect, Op, PortChange, PortSpec, Upcall,
 };
 use crate::{help, log};
 use base::clock::{Clock, Nanos};
 use base::sync::Arc;
-use odp::{DropReason, OdpPort};
+use odp::{Actions, DropReason, OdpPort, Ufid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Front {
     /// `type@name`.
     name: String,
     clock: Clock,
+    /// The provider forwards in this process, so that lines of the userspace datapath's module are ours.
+    userspace: bool,
 }
 
 impl Front {
@@ -29,7 +31,13 @@ impl Front {
     #[must_use]
     pub fn new(inner: Arc<dyn Dpif>, clock: Clock) -> Self {
         let name = format!("{}@{}", inner.type_name(), inner.name());
-        Self { inner, name, clock }
+        let userspace = inner.type_name() != crate::registry::DEFAULT_TYPE;
+        Self {
+            inner,
+            name,
+            clock,
+            userspace,
+        }
     }
 
     /// Passes down pieces of an execution with help.
@@ -47,11 +55,59 @@ impl Front {
         if ops.is_empty() {
             return;
         }
+        let before = if self.userspace && log::is_netdev_debug() {
+            self.actions_before(ops)
+        } else {
+            Vec::new()
+        };
         self.inner.operate(ops);
         let now = self.clock.now();
-        for op in ops {
+        for op in &*ops {
             self.log_op(op, now);
         }
+        // What earlier operations of the batch put there counts for later ones.
+        let mut put_here: BTreeMap<Ufid, Arc<Actions>> = BTreeMap::new();
+        for (op, old) in ops.iter().zip(before) {
+            if let Op::FlowPut(put) = op
+                && put.result.is_ok()
+                && !put.flags.probe
+            {
+                let old = put_here
+                    .insert(ufid_of(put), Arc::clone(&put.actions))
+                    .or(old);
+                log::flow_change(put, old.as_deref().map(Vec::as_slice));
+            }
+        }
+    }
+
+    /// The actions of the flows that are about to be changed, one entry per operation. Only asked for
+    /// when somebody debugs.
+    fn actions_before(&self, ops: &[Op]) -> Vec<Option<Arc<Actions>>> {
+        let of = |op: &Op| {
+            let Op::FlowPut(put) = op else {
+                return None;
+            };
+            if !put.flags.modify {
+                return None;
+            }
+            let mut get = [Op::FlowGet(FlowGet {
+                ufid: put
+                    .ufid
+                    .unwrap_or_else(|| Ufid::of(&put.key.masked(&put.mask))),
+                pmd: put.pmd,
+                result: Err(DpifError::Again),
+            })];
+            self.inner.operate(&mut get);
+            match get {
+                [
+                    Op::FlowGet(FlowGet {
+                        result: Ok(info), ..
+                    }),
+                ] => Some(info.actions),
+                _ => None,
+            }
+        };
+        ops.iter().map(of).collect()
     }
 
     fn log_op(&self, op: &Op, now: Nanos) {
@@ -98,6 +154,11 @@ impl Front {
         }
         result
     }
+}
+
+fn ufid_of(put: &FlowPut) -> Ufid {
+    put.ufid
+        .unwrap_or_else(|| Ufid::of(&put.key.masked(&put.mask)))
 }
 
 fn needs_help(op: &Op) -> bool {
@@ -225,8 +286,8 @@ impl Dpif for Front {
     }
     fn recv(&self, handler: u32) -> Option<Upcall> {
         let upcall = self.inner.recv(handler)?;
-        if log::is_debug() {
-            log::upcall(&self.name, &upcall);
+        if self.userspace {
+            log::upcall(self.inner.name(), &upcall);
         }
         Some(upcall)
     }

@@ -156,6 +156,7 @@ pub(crate) fn execute(name: &str, kind: &str, execute: &Execute) {
     }
 }
 
+/// An upcall, in the words of the userspace datapath's own module; `name` is without type.
 pub(crate) fn upcall(name: &str, upcall: &Upcall) {
     let text = || {
         let kind = match upcall.kind {
@@ -167,7 +168,36 @@ pub(crate) fn upcall(name: &str, upcall: &Upcall) {
         let _ = write!(out, "\n{}", headers(&upcall.key));
         out
     };
-    log_rl!(MESSAGES, DEBUG, "dpif", "{}", text());
+    log_rl!(CHANGES, DEBUG, "dpif_netdev", "{}", text());
+}
+
+/// Lines of the userspace datapath's module.
+static CHANGES: RateLimit = RateLimit::new(600, 600);
+
+/// True when the userspace datapath's DEBUG lines are printed at all.
+pub(crate) fn is_netdev_debug() -> bool {
+    tracing::enabled!(target: "dpif_netdev", tracing::Level::DEBUG)
+}
+
+/// A flow that was made, or whose actions were `old` before.
+pub(crate) fn flow_change(put: &FlowPut, old: Option<&[odp::Action]>) {
+    let text = || {
+        let kind = if old.is_some() { "mod" } else { "add" };
+        let mega = Ufid::of(&put.key.masked(&put.mask));
+        let ufid = put.ufid.unwrap_or(mega);
+        let mut out = format!("flow_{kind}: ufid:{ufid} mega_ufid:{mega} ");
+        format_key(&mut out, (&put.key, Some(&put.mask)), &NoOdpNames, false);
+        if let Some(old) = old {
+            out.push_str(", old_actions:");
+            odp::text::put_actions(&mut out, old, &NoOdpNames);
+        }
+        out.push_str(", actions:");
+        odp::text::put_actions(&mut out, &put.actions, &NoOdpNames);
+        out
+    };
+    log_rl!(CHANGES, DEBUG, "dpif_netdev", "{}", text());
+    let found = flow::Match::new(&put.key, &put.mask);
+    log_rl!(CHANGES, DEBUG, "dpif_netdev", "flow match: {found}");
 }
 
 /// A packet's headers in OpenFlow syntax, without what is known about it besides.
@@ -255,6 +285,20 @@ mod tests {
         })
     }
 
+    fn check_changes(lines: &[String]) {
+        let count = |what: &str| {
+            let wanted = format!("dpif_netdev|DEBUG|{what}");
+            lines.iter().filter(|l| l.starts_with(&wanted)).count()
+        };
+        assert_eq!((count("flow_add: ufid:"), count("flow_mod: ufid:")), (1, 1));
+        assert!(
+            lines[2].ends_with(", old_actions:2, actions:2"),
+            "{}",
+            lines[2]
+        );
+        assert_eq!(count("flow match: "), 2);
+    }
+
     #[test]
     fn lines_are_those_of_the_dpif_module() {
         let lines = Lines::default();
@@ -287,8 +331,15 @@ mod tests {
         assert!(dpif.port_add(&spec).is_err() && dpif.port_by_name("x").is_err());
         dpif.port_del(port).unwrap();
         assert!(dpif.port_del(port).is_err());
+        let (changes, all): (Vec<_>, Vec<_>) = lock(&lines.0)
+            .drain(..)
+            .partition(|l| l.starts_with("dpif_netdev|DEBUG|"));
+        check_changes(&changes);
+        check_operations(&all);
+    }
+
+    fn check_operations(all: &[String]) {
         let ufid = "ufid:00000000-0000-0000-0000-000000000011";
-        let all = lock(&lines.0).clone();
         let starts = [
             format!("dpif|DEBUG|netdev@ovs-netdev: put[create] {ufid} "),
             format!("dpif|DEBUG|netdev@ovs-netdev: failed to put[create] (File exists) {ufid} "),
