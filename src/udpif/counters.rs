@@ -38,6 +38,8 @@ pub struct Counters {
     pub modified: Counter,
     /// In verify mode: flows the index had not marked although their translation changed. A bug.
     pub verify_disagreed: Counter,
+    /// In verify mode: flows that are right, but wider than a fresh one would be.
+    pub verify_wider: Counter,
     /// In verify mode: flows compared.
     pub verify_compared: Counter,
     /// Illegal transitions refused. A bug.
@@ -54,7 +56,7 @@ impl Counters {
     /// Every counter with its name, reasons of removal left out.
     #[must_use]
     pub fn list(&self) -> Vec<(&'static str, u64)> {
-        let all: [(&'static str, &Counter); 20] = [
+        let all: [(&'static str, &Counter); 21] = [
             ("upcalls", &self.upcalls),
             ("translations", &self.translations),
             ("installed", &self.installed),
@@ -70,6 +72,7 @@ impl Counters {
             ("revalidations", &self.revalidations),
             ("modified", &self.modified),
             ("verify_disagreed", &self.verify_disagreed),
+            ("verify_wider", &self.verify_wider),
             ("verify_compared", &self.verify_compared),
             ("illegal_transition", &self.illegal_transition),
             ("credited_packets", &self.credited_packets),

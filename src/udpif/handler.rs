@@ -137,7 +137,9 @@ impl<T: Translator> Batch<'_, T> {
         let mask = if core.megaflows.load(Ordering::Relaxed) {
             translation.mask.clone()
         } else {
-            core.translator.exact_mask(&upcall.key)
+            let mut exact = core.translator.exact_mask(&upcall.key);
+            exact.union(&translation.mask); // what was looked at and the packet does not have
+            Arc::new(exact)
         };
         Ok(Job {
             key: upcall.key.clone(),

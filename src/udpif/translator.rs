@@ -87,5 +87,5 @@ pub trait Translator: Send + Sync + Debug + 'static {
     fn run(&self) {}
 
     /// The mask to install instead when megaflows are switched off: everything that this packet has.
-    fn exact_mask(&self, key: &Flow) -> Arc<Mask>;
+    fn exact_mask(&self, key: &Flow) -> Mask;
 }

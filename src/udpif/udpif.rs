@@ -155,6 +155,12 @@ impl<T: Translator> Udpif<T> {
         self.run_round(false);
     }
 
+    /// True when something changed that no round has looked at.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.core.pending.is_due()
+    }
+
     fn run_round(&self, full: bool) {
         if !lock(&self.control).is_paused() {
             self.rounds.run_alone(full);

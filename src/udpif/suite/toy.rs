@@ -184,8 +184,8 @@ impl Translator for Toy {
     fn removed(&self, _: &Self::Effects) {
         self.removed.fetch_add(1, Ordering::Relaxed);
     }
-    fn exact_mask(&self, _: &Flow) -> Arc<Mask> {
-        Arc::new(Mask::exact())
+    fn exact_mask(&self, _: &Flow) -> Mask {
+        Mask::exact()
     }
 }
 

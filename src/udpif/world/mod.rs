@@ -296,10 +296,10 @@ impl Translator for World {
         self.links.load().snapshot.recirc.run();
     }
 
-    fn exact_mask(&self, key: &Flow) -> Arc<Mask> {
+    fn exact_mask(&self, key: &Flow) -> Mask {
         let mut mask = Mask::for_packet(key);
         normalize(&mut mask);
-        Arc::new(mask)
+        mask
     }
 }
 
