@@ -53,6 +53,7 @@ fn matching() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
         (1u8..4).prop_map(|p| format!("in_port={p},")),
+        Just("in_port=LOCAL,".to_owned()),
         (1u8..5).prop_map(|d| format!("dl_dst=02:00:00:00:00:{d:02x},")),
         (1u8..5).prop_map(|d| format!("dl_src=02:00:00:00:00:{d:02x},")),
         (0u8..4).prop_map(|v| format!("dl_vlan={v},")),
