@@ -4,6 +4,7 @@
 //! through; `as_any` is the provider's own.
 
 use crate::error::DpifError;
+use crate::offload::{Offload, Switch};
 use crate::types::{
     DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowGet, FlowInfo,
     FlowPut, FlowSelect, Op, PortChange, PortSpec, Upcall,
@@ -24,6 +25,7 @@ pub struct Front {
     clock: Clock,
     /// The provider forwards in this process, so that lines of the userspace datapath's module are ours.
     userspace: bool,
+    offload: Offload,
 }
 
 impl Front {
@@ -37,7 +39,16 @@ impl Front {
             name,
             clock,
             userspace,
+            offload: Offload::new(Switch::default()),
         }
+    }
+
+    /// Tells devices of flows once `switch` is on.
+    pub(crate) fn with_offload(mut self, switch: Switch) -> Self {
+        if self.userspace {
+            self.offload = Offload::new(switch);
+        }
+        self
     }
 
     /// Passes down pieces of an execution with help.
@@ -64,6 +75,13 @@ impl Front {
         let now = self.clock.now();
         for op in &*ops {
             self.log_op(op, now);
+            match op {
+                Op::FlowPut(put) if put.result.is_ok() && !put.flags.probe => {
+                    self.offload.put(&*self.inner, ufid_of(put), put);
+                }
+                Op::FlowDel(del) if del.result.is_ok() => self.offload.del(del.ufid),
+                _ => {}
+            }
         }
         // What earlier operations of the batch put there counts for later ones.
         let mut put_here: BTreeMap<Ufid, Arc<Actions>> = BTreeMap::new();
@@ -255,6 +273,7 @@ impl Dpif for Front {
     }
 
     fn flow_flush(&self) -> Result<(), DpifError> {
+        self.offload.flush();
         self.log("flow_flush", self.inner.flow_flush())
     }
     fn flow_dump(&self, select: FlowSelect) -> Box<dyn FlowDump> {

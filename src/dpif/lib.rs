@@ -20,6 +20,7 @@ pub mod format;
 pub mod front;
 mod help;
 mod log;
+mod offload;
 pub mod registry;
 pub mod types;
 

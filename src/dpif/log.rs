@@ -222,7 +222,7 @@ fn metadata(key: &Flow) -> Flow {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use crate::fake::FakeProvider;
     use crate::types::{FlowDel, FlowPut, Op, PortSpec, Provider, PutFlags};
     use crate::{DpifError, Front};
@@ -236,7 +236,13 @@ mod tests {
 
     /// Keeps lines as `target|LEVEL|text`.
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<String>>>);
+    pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl Lines {
+        pub(crate) fn take(&self) -> Vec<String> {
+            std::mem::take(&mut lock(&self.0))
+        }
+    }
 
     struct Message(String);
     impl Visit for Message {
@@ -331,8 +337,9 @@ mod tests {
         assert!(dpif.port_add(&spec).is_err() && dpif.port_by_name("x").is_err());
         dpif.port_del(port).unwrap();
         assert!(dpif.port_del(port).is_err());
-        let (changes, all): (Vec<_>, Vec<_>) = lock(&lines.0)
-            .drain(..)
+        let (changes, all): (Vec<_>, Vec<_>) = lines
+            .take()
+            .into_iter()
             .partition(|l| l.starts_with("dpif_netdev|DEBUG|"));
         check_changes(&changes);
         check_operations(&all);

@@ -6,6 +6,7 @@
 
 use crate::error::DpifError;
 use crate::front::Front;
+use crate::offload::Switch;
 use crate::types::{Dpif, Provider};
 use base::clock::Clock;
 use base::sync::{Arc, Mutex, Weak, lock};
@@ -19,6 +20,7 @@ pub const DEFAULT_TYPE: &str = "system";
 pub struct Registry {
     state: Arc<Mutex<State>>,
     clock: Clock,
+    offload: Switch,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +60,12 @@ impl Registry {
             clock,
             ..Self::default()
         }
+    }
+
+    /// From now on, tells the devices of `devices` of the flows whose ingress ports they are. Cannot be
+    /// undone.
+    pub fn enable_offload(&self, devices: &netdev::Registry) {
+        self.offload.on(devices);
     }
 
     /// Adds a type.
@@ -172,7 +180,8 @@ impl Registry {
                 "could not create datapath {name} of unknown type {type_name}");
             return Err(DpifError::UnknownType);
         };
-        let front = Front::new(provider.open(name, create)?, self.clock.clone());
+        let inner = provider.open(name, create)?;
+        let front = Front::new(inner, self.clock.clone()).with_offload(self.offload.clone());
         let dpif: Arc<dyn Dpif> = Arc::new(front);
         if let Some(entry) = lock(&self.state).types.get_mut(type_name) {
             entry.open.retain(|d| d.strong_count() > 0);

@@ -164,6 +164,10 @@ pub trait Device: Send + Sync + Debug {
     fn rx_pending(&self) -> u64 {
         0
     }
+    /// The device's own flow table, if it can have one.
+    fn flow_offload(&self) -> Option<&dyn crate::flow_offload::FlowOffload> {
+        None
+    }
     /// Moves on every change of anything above.
     fn change_seq(&self) -> u64;
 

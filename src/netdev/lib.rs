@@ -15,6 +15,7 @@ pub mod dummy;
 pub mod error;
 pub mod fault;
 pub mod flags;
+pub mod flow_offload;
 mod landing;
 mod linux;
 mod mailbox;

@@ -316,6 +316,54 @@ fn help_gives_the_same_packets_as_doing_it_oneself() {
 }
 
 #[test]
+fn devices_are_told_of_their_flows() {
+    let devices = netdev::Registry::new();
+    let level = netdev::dummy::DummyLevel::Add;
+    netdev::dummy::enable(&devices, level, Clock::real(), "/tmp".into()).unwrap();
+    let _p1 = devices.open("p1", "dummy").unwrap();
+    let registry = Registry::new();
+    registry
+        .register(FakeProvider::create("fake", Clock::real()))
+        .unwrap();
+    let front = registry.open("dp", "fake", OpenMode::Create).unwrap();
+    front.port_add(&spec("p1", Some(1))).unwrap();
+    let mut ops = [Op::FlowPut(put_op(1, Some(7), out(2), flags("c")))];
+    front.operate(&mut ops);
+    registry.enable_offload(&devices);
+    let lines = crate::log::tests::Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let mut ops = [
+        Op::FlowPut(put_op(1, Some(8), out(2), flags("c"))),
+        Op::FlowPut(put_op(1, Some(8), out(3), flags("m"))),
+    ];
+    front.operate(&mut ops);
+    let dummy = netdev::dummy::by_name(&devices, "p1").unwrap();
+    dummy.receive(&packet(7), 0).unwrap();
+    dummy.receive(&packet(8), 0).unwrap();
+    front.flow_flush().unwrap();
+    let told: Vec<String> = lines
+        .take()
+        .into_iter()
+        .filter(|l| l.starts_with("netdev_dummy|"))
+        .collect();
+    let words = [
+        "flow put[create]: ufid:",
+        "flow put[modify]: ufid:",
+        "packet: ",
+        "flow del: ufid:",
+    ];
+    assert_eq!(told.len(), words.len(), "{told:#?}");
+    for (line, word) in told.iter().zip(words) {
+        assert!(
+            line.starts_with(&format!("netdev_dummy|DEBUG|p1: {word}")),
+            "{line}"
+        );
+        assert!(line.ends_with("mark: 1"), "{line}");
+    }
+    assert!(told[2].contains(" matches with flow: ufid:") && !told[2].contains("in_port"));
+}
+
+#[test]
 fn flows_as_lines() {
     let d = dpif();
     let mut op = put_op(1, Some(7), out(2), flags("c"));

@@ -7,6 +7,7 @@ use crate::device::{
     Config, Device, DeviceFlags, QosDetails, QueueStats, RxQueue, Stats, TxQueue, TxReport,
 };
 use crate::error::NetdevError;
+use crate::flow_offload::{FlowOffload, OffloadFlow};
 use crate::pcap::PcapWriter;
 use base::clock::Clock;
 use base::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, Seq, Weak, lock};
@@ -55,6 +56,7 @@ struct State {
     address: Option<(Ipv4, Ipv4)>,
     ipv6: Option<(Ipv6, u8)>,
     lists: Vec<Arc<RxList>>,
+    offloaded: Vec<(u128, OffloadFlow)>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -168,7 +170,7 @@ impl DummyDevice {
         if queue as usize >= state.rxq.len() {
             return Err(DummyError::BadQueue);
         }
-        state.queue_packet(packet, queue);
+        state.queue_packet(&self.name, packet, queue);
         Ok(())
     }
 
@@ -238,7 +240,7 @@ impl DummyDevice {
         let mut received = Vec::new();
         state.conn.run(&self.hub, &mut received);
         for packet in received {
-            state.queue_packet(&packet, 0);
+            state.queue_packet(&self.name, &packet, 0);
         }
     }
 
@@ -281,7 +283,7 @@ impl DummyDevice {
         if let Some((address, _)) = state.address
             && let Some(reply) = arp_reply(packet, address, state.hwaddr)
         {
-            state.queue_packet(&reply, 0);
+            state.queue_packet(&self.name, &reply, 0);
         }
         state.pcap.record(false, packet);
         if let Some(captured) = &mut state.captured {
@@ -317,8 +319,16 @@ impl DummyDevice {
 
 impl State {
     /// Puts a packet into every open rx queue of that number.
-    fn queue_packet(&mut self, packet: &[u8], queue: u32) {
+    fn queue_packet(&mut self, device: &str, packet: &[u8], queue: u32) {
         self.pcap.record(true, packet);
+        for (_, flow) in &self.offloaded {
+            if let Some(text) = flow.matcher.matches(packet) {
+                tracing::debug!(target: "netdev_dummy",
+                    "{device}: packet: {text} matches with flow: {} {} with mark: {}",
+                    flow.name, flow.text_any_port, flow.mark);
+                break;
+            }
+        }
         for list in self.lists.iter().filter(|l| l.queue == queue) {
             list.frames.push(HeapPool::global().copy_from(packet));
         }
@@ -510,6 +520,9 @@ impl Device for DummyDevice {
         }
         Ok(())
     }
+    fn flow_offload(&self) -> Option<&dyn FlowOffload> {
+        Some(self)
+    }
     fn rx_pending(&self) -> u64 {
         lock(&self.state)
             .lists
@@ -537,6 +550,33 @@ impl Device for DummyDevice {
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self
+    }
+}
+
+/// A dummy only says which of its flows a packet matches.
+impl FlowOffload for DummyDevice {
+    fn flow_put(&self, id: u128, flow: OffloadFlow) {
+        let mut state = lock(&self.state);
+        let known = state.offloaded.iter().position(|(i, _)| *i == id);
+        let op = if known.is_some() { "modify" } else { "create" };
+        tracing::debug!(target: "netdev_dummy", "{}: flow put[{op}]: {} flow match: {}, mark: {}",
+            self.name, flow.name, flow.text, flow.mark);
+        match known {
+            Some(i) => state.offloaded[i].1 = flow,
+            None => state.offloaded.push((id, flow)),
+        }
+    }
+    fn flow_del(&self, id: u128) -> bool {
+        let mut state = lock(&self.state);
+        let Some(i) = state.offloaded.iter().position(|(i, _)| *i == id) else {
+            tracing::warn!(target: "netdev_dummy",
+                "{}: failed to flow del: {id:032x} error: No such flow.", self.name);
+            return false;
+        };
+        let (_, flow) = state.offloaded.remove(i);
+        tracing::debug!(target: "netdev_dummy", "{}: flow del: {} mark: {}",
+            self.name, flow.name, flow.mark);
+        true
     }
 }
 
