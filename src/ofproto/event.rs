@@ -2,7 +2,7 @@
 
 use crate::rule::Rule;
 use base::sync::Arc;
-use openflow::Acts;
+use openflow::{Acts, PortDesc, PortReason};
 
 /// A controller's connection, by a number unique in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +55,7 @@ pub enum Vacancy {
     Up,
 }
 
-/// Something that happened in the tables.
+/// Something that happened in the switch.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// To a flow.
@@ -66,6 +66,17 @@ pub enum Event {
         change: FlowChange,
         /// Who asked for it, if anybody did.
         by: Option<Requester>,
+    },
+    /// To a port.
+    Port {
+        /// What happened.
+        reason: PortReason,
+        /// What it was, when it changed.
+        old: Option<Box<PortDesc>>,
+        /// What it is, or was when it went.
+        new: Box<PortDesc>,
+        /// Whose port mod did it.
+        by: Option<ConnId>,
     },
     /// To the space left in a table.
     Vacancy {

@@ -8,6 +8,7 @@ use crate::Pipeline;
 use crate::books::{Books, Learned};
 use crate::event::{Event, RemovedReason};
 use crate::group::{Bucket, Group, GroupType, SelectionConfig};
+use crate::ports::Ports;
 use crate::rule::{Rule, RuleSpec};
 use crate::table_state::{NameLevel, TableSettings, TableState};
 use crate::tables::{N_TABLES, Pin, TableMiss};
@@ -106,6 +107,7 @@ pub struct Ofproto {
     name: String,
     pub(crate) pipeline: Arc<Pipeline>,
     states: Vec<TableState>,
+    pub(crate) ports: Ports,
     pub(crate) books: Books,
     pub(crate) learned: Learned,
     pub(crate) interned: Interned,
@@ -128,6 +130,7 @@ impl Ofproto {
             name: name.to_owned(),
             pipeline: Arc::default(),
             states: (0..N_TABLES).map(TableState::new).collect(),
+            ports: Ports::default(),
             books: Books::default(),
             learned: Learned::default(),
             interned: Interned::default(),
