@@ -2,7 +2,7 @@
 
 use crate::rule::Rule;
 use base::sync::Arc;
-use openflow::{Acts, PortDesc, PortReason};
+use openflow::{Acts, PortDesc, PortReason, RemovedReason};
 
 /// A controller's connection, by a number unique in the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,24 +15,6 @@ pub struct Requester {
     pub conn: ConnId,
     /// The transaction id of its message.
     pub xid: u32,
-}
-
-/// Why a flow went away (numbers of OpenFlow 1.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum RemovedReason {
-    /// No packets for its idle timeout.
-    IdleTimeout = 0,
-    /// Its hard timeout passed.
-    HardTimeout = 1,
-    /// Somebody deleted it.
-    Delete = 2,
-    /// A group it used was deleted.
-    GroupDelete = 3,
-    /// A meter it used was deleted.
-    MeterDelete = 4,
-    /// It made room for another.
-    Eviction = 5,
 }
 
 /// What happened to a flow.

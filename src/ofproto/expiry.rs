@@ -3,10 +3,10 @@
 //! A rule's place is not moved when packets use it; when its moment comes, it is looked at, and put back if
 //! it was used meanwhile. So a packet costs nothing, and a look happens once per timeout.
 
-use crate::event::RemovedReason;
 use crate::rule::{Rule, RuleId};
 use base::clock::Nanos;
 use base::sync::Arc;
+use openflow::RemovedReason;
 use std::collections::BTreeMap;
 
 /// See the file's essay.

@@ -3,7 +3,7 @@
 //! Preparing checks what needs no tables, so that a message put into a bundle is refused at once, and makes
 //! it small: a bundle can hold a million of them.
 
-use crate::event::{RemovedReason, Requester};
+use crate::event::Requester;
 use crate::group::GROUP_ANY;
 use crate::rule::{Rule, RuleSpec};
 use crate::switch::Ofproto;
@@ -15,6 +15,7 @@ use base::log::RateLimit;
 use base::sync::Arc;
 use classifier::{LATEST, MiniMatch};
 use flow::{Match, OfPort};
+use openflow::RemovedReason;
 use openflow::flow_mod::{ALL_TABLES, NO_BUFFER};
 use openflow::{Acts, FlowFlags, FlowMod, FlowModCommand, OfpError};
 

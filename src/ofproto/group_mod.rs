@@ -3,11 +3,12 @@
 //! A group never changes: a modification puts a new one in its place, with counters at zero, as Open vSwitch
 //! has it. A deleted group takes the flows that use it along.
 
-use crate::event::{RemovedReason, Requester};
+use crate::event::Requester;
 use crate::group::{Bucket, GROUP_ALL, GROUP_MAX, Group, GroupType, SelectionConfig};
 use crate::switch::Ofproto;
 use crate::txn::Txn;
 use base::sync::Arc;
+use openflow::RemovedReason;
 use openflow::{FlowFlags, FlowModCommand, OfpError};
 
 /// Highest number a bucket can have.

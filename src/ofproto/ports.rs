@@ -81,7 +81,11 @@ impl Ofproto {
         let number = desc.port_no;
         let moved = |p: &Port| p.desc.name == desc.name && p.desc.port_no != number;
         let other = self.port(number).is_some_and(|p| p.desc.name != desc.name);
-        let stale: Vec<_> = self.ports().filter(|p| moved(p)).map(|p| p.desc.port_no).collect();
+        let stale: Vec<_> = self
+            .ports()
+            .filter(|p| moved(p))
+            .map(|p| p.desc.port_no)
+            .collect();
         for n in stale.into_iter().chain(other.then_some(number)) {
             self.remove_port(n, now);
         }
@@ -96,7 +100,7 @@ impl Ofproto {
             return;
         };
         desc.config |= port.desc.config - PortConfig::PORT_DOWN;
-        let state = desc.state | port.desc.state - PortState::LINK_DOWN;
+        let state = desc.state | (port.desc.state - PortState::LINK_DOWN);
         desc.state = normalize(desc.config, state, port.may_enable);
         if port.desc != desc {
             let old = std::mem::replace(&mut port.desc, desc.clone());

@@ -32,7 +32,11 @@ pub trait Provider {
     ///
     /// # Errors
     /// `OFPFMFC_UNKNOWN` when its actions cannot be carried out.
-    fn translate(&mut self, _packet: &PacketOut, _version: Version) -> Result<PacketPlan, OfpError> {
+    fn translate(
+        &mut self,
+        _packet: &PacketOut,
+        _version: Version,
+    ) -> Result<PacketPlan, OfpError> {
         Err(OfpError::OFPFMFC_UNKNOWN)
     }
 
@@ -46,7 +50,10 @@ pub trait Provider {
 
     /// Counters of a port; those that are not known are all ones.
     fn port_stats(&mut self, port: OfPort) -> PortStats {
-        PortStats::unknown(port)
+        PortStats {
+            port_no: port,
+            ..PortStats::default()
+        }
     }
 
     /// Brings the device of a port up or down. False when that fails.

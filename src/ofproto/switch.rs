@@ -6,16 +6,19 @@
 
 use crate::Pipeline;
 use crate::books::{Books, Learned};
-use crate::event::{Event, RemovedReason};
+use crate::event::Event;
 use crate::group::{Bucket, Group, GroupType, SelectionConfig};
 use crate::ports::Ports;
 use crate::rule::{Rule, RuleSpec};
+use crate::settings::Settings;
 use crate::table_state::{NameLevel, TableSettings, TableState};
 use crate::tables::{N_TABLES, Pin, TableMiss};
 use crate::txn::Over;
 use base::clock::Nanos;
 use base::sync::Arc;
 use classifier::{LATEST, Ruled, default_prefixes};
+use flow::TunTable;
+use openflow::RemovedReason;
 use openflow::{Acts, FlowMod};
 use std::collections::VecDeque;
 
@@ -107,6 +110,8 @@ pub struct Ofproto {
     name: String,
     pub(crate) pipeline: Arc<Pipeline>,
     states: Vec<TableState>,
+    pub(crate) settings: Settings,
+    pub(crate) tun_table: Arc<TunTable>,
     pub(crate) ports: Ports,
     pub(crate) books: Books,
     pub(crate) learned: Learned,
@@ -130,6 +135,8 @@ impl Ofproto {
             name: name.to_owned(),
             pipeline: Arc::default(),
             states: (0..N_TABLES).map(TableState::new).collect(),
+            settings: Settings::default(),
+            tun_table: Arc::default(),
             ports: Ports::default(),
             books: Books::default(),
             learned: Learned::default(),

@@ -11,7 +11,7 @@
 //! Meanwhile the [`Ofproto`] takes no other change ([`Ofproto::is_busy`]).
 
 use crate::acts;
-use crate::event::{Event, FlowChange, RemovedReason, Requester};
+use crate::event::{Event, FlowChange, Requester};
 use crate::group::Group;
 use crate::rule::{NEWS_ADDED, NEWS_MODIFIED, Rule};
 use crate::switch::Ofproto;
@@ -19,6 +19,7 @@ use crate::tables::Pin;
 use base::clock::Nanos;
 use base::sync::Arc;
 use classifier::{Ruled, Version};
+use openflow::RemovedReason;
 use openflow::{FlowFlags, FlowModCommand};
 use std::collections::VecDeque;
 

@@ -4,8 +4,9 @@
 //! [`BUNDLES_MAX`] bundles per connection, [`MESSAGES_MAX`] messages in each.
 
 use crate::flow_mod::PreparedFlowMod;
+use crate::group_mod::GroupSpec;
 use base::clock::Nanos;
-use openflow::{FlowModCommand, GroupMod, OfpError, PacketOut, PortMod};
+use openflow::{OfpError, PacketOut, PortMod};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bundles a connection can have.
@@ -34,19 +35,9 @@ impl Head {
 #[derive(Debug)]
 pub(crate) enum Work {
     Flow(PreparedFlowMod),
-    Group(Box<GroupMod>),
+    Group(Box<GroupSpec>),
     Port(PortMod),
     Packet(Box<PacketOut>),
-}
-
-impl Work {
-    /// The command, for flow mods.
-    pub(crate) fn flow_command(&self) -> Option<FlowModCommand> {
-        match self {
-            Self::Flow(fm) => Some(fm.command),
-            _ => None,
-        }
-    }
 }
 
 /// A message of a bundle.

@@ -1,7 +1,7 @@
 //! [`Connection`]: what one controller's connection is configured to, and what waits for it.
 
+use super::asynchronous::{AsyncConfig, AsyncType, Role};
 use super::bundle::Bundles;
-use super::monitor::Monitors;
 use super::out::{OutKind, OutQueue};
 use super::pace::Pacer;
 use super::stream::Stream;
@@ -10,8 +10,7 @@ use base::clock::Nanos;
 use base::log::RateLimit;
 use flow::TunTable;
 use openflow::{
-    AsyncConfig, AsyncType, EncodeCx, Hello, Message, OfpError, PacketInFormat, Protocols, Raw,
-    Role, Version, Xid,
+    EncodeCx, Header, Hello, Message, OfpError, PacketInFormat, Protocols, Raw, Version, Xid,
 };
 use std::collections::BTreeMap;
 
@@ -122,11 +121,7 @@ impl FlowModLog {
         } else {
             format!("{ago} s ago")
         };
-        let kinds = [
-            (adds, "adds"),
-            (dels, "deletes"),
-            (mods, "modifications"),
-        ];
+        let kinds = [(adds, "adds"), (dels, "deletes"), (mods, "modifications")];
         let kinds: Vec<_> = kinds
             .iter()
             .filter(|(n, _)| *n > 0)
@@ -164,7 +159,6 @@ pub(crate) struct Connection {
     pub(crate) out: OutQueue,
     /// Of packets sent by actions, and of packets that missed.
     pub(crate) pacers: [Option<Pacer<Vec<u8>>>; 2],
-    pub(crate) monitors: Monitors,
     pub(crate) bundles: Bundles,
     pub(crate) stream: Option<Box<Stream>>,
     pub(crate) partials: BTreeMap<Xid, Partial>,
@@ -190,7 +184,6 @@ impl Connection {
             async_config: None,
             out: OutQueue::default(),
             pacers: [None, None],
-            monitors: Monitors::default(),
             bundles: Bundles::default(),
             stream: None,
             partials: BTreeMap::new(),
@@ -230,20 +223,22 @@ impl Connection {
     }
 
     /// Queues a message that answers a request.
-    pub(crate) fn reply(&mut self, message: &Message, xid: Xid, tun: &TunTable) {
-        let bytes = message.encode(xid, &self.encode_cx(tun));
-        self.out.push(OutKind::Reply, bytes);
+    pub(crate) fn reply(&mut self, message: &Message, request: &Header, tun: &TunTable) {
+        if let Some(bytes) = message.encode_reply(&self.encode_cx(tun), request) {
+            self.out.push(OutKind::Reply, bytes);
+        }
     }
 
     /// Queues a message that answers nothing.
     pub(crate) fn tell(&mut self, kind: OutKind, message: &Message, tun: &TunTable) {
-        let bytes = message.encode(0, &self.encode_cx(tun));
-        self.out.push(kind, bytes);
+        if let Some(bytes) = message.encode(&self.encode_cx(tun), 0) {
+            self.out.push(kind, bytes);
+        }
     }
 
     /// Queues an error about a message.
     pub(crate) fn refuse(&mut self, error: OfpError, message: &[u8]) {
-        let known = openflow::Header::decode_prefix(message);
+        let known = Header::decode_prefix(message);
         let what = known.map_or_else(|_| "invalid".to_owned(), |h| h.raw.name());
         base::log_rl!(
             LOG,

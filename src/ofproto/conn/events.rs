@@ -1,9 +1,10 @@
 //! Telling controllers what happened without being asked.
 
+use super::asynchronous::AsyncType;
 use super::connection::Connection;
 use super::out::OutKind;
 use super::{Controllers, Cx};
-use crate::event::{ConnId, Event, FlowChange, Requester};
+use crate::event::{ConnId, Event, FlowChange};
 use crate::rule::Rule;
 use crate::switch::Ofproto;
 use base::clock::Nanos;
@@ -12,19 +13,12 @@ use openflow::{
     FlowFlags, FlowRemoved, Message, PacketIn, PortDesc, PortReason, PortStatus, Version, reason,
 };
 
-/// "All of the packet".
-pub const WHOLE_PACKET: u16 = u16::MAX;
-
 /// A packet for controllers, as translation hands it over.
 #[derive(Debug, Clone)]
 pub struct ControllerPacket {
     /// Only controllers with this number get it.
     pub controller_id: u16,
-    /// Octets to send of it at most; [`WHOLE_PACKET`] for all.
-    pub max_len: u16,
-    /// The packet was sent because it matched no flow: controllers have their own length for those.
-    pub miss: bool,
-    /// The packet, whole.
+    /// The packet, whole: without buffers there is no use in a part of it.
     pub packet: PacketIn,
 }
 
@@ -33,20 +27,16 @@ impl Controllers {
     pub(crate) fn distribute(&mut self, cx: &mut Cx<'_>) {
         for event in cx.of.take_events() {
             match event {
-                Event::Flow { rule, change, by } => {
-                    self.tell_monitors(cx, &rule, &change, by);
-                    self.tell_removed(cx, &rule, &change);
-                }
+                Event::Flow { rule, change, .. } => self.tell_removed(cx, &rule, &change),
                 Event::Port {
                     reason,
                     old,
                     new,
                     by,
-                } => self.tell_port(cx, reason, old.as_deref(), &new, by),
-                Event::Vacancy { table, reason } => self.tell_vacancy(cx, table, reason),
+                } => self.tell_port(cx, (reason, by), old.as_deref(), &new),
+                Event::Vacancy { .. } => {}
             }
         }
-        self.flush_monitors(cx);
     }
 
     fn tell_removed(&mut self, cx: &Cx<'_>, rule: &Rule, change: &FlowChange) {
@@ -58,7 +48,7 @@ impl Controllers {
         }
         let message = Message::FlowRemoved(Box::new(flow_removed(cx.of, rule, *why, cx.now)));
         for conn in self.conns.values_mut() {
-            if conn.wants(openflow::AsyncType::FlowRemoved, *why as u8) {
+            if conn.wants(AsyncType::FlowRemoved, why.wire()) {
                 conn.tell(OutKind::Reply, &message, cx.of.tun_table());
             }
         }
@@ -67,10 +57,9 @@ impl Controllers {
     fn tell_port(
         &mut self,
         cx: &Cx<'_>,
-        reason: PortReason,
+        (reason, by): (PortReason, Option<ConnId>),
         old: Option<&PortDesc>,
         new: &PortDesc,
-        by: Option<ConnId>,
     ) {
         let status = |desc: &PortDesc| {
             Message::PortStatus(PortStatus {
@@ -82,39 +71,38 @@ impl Controllers {
         for conn in self.conns.values_mut() {
             // Before 1.5 a controller is not told of what it did itself.
             let own = by == Some(conn.id) && conn.version() < Version::V15;
-            if own || !conn.wants(openflow::AsyncType::PortStatus, reason as u8) {
+            if own || !conn.wants(AsyncType::PortStatus, reason as u8) {
                 continue;
             }
             let encode = |d: &PortDesc, c: &Connection| status(d).encode(&c.encode_cx(tun), 0);
             let bytes = encode(new, conn);
             // What this version cannot see did not change for it.
-            if old.is_none_or(|old| encode(old, conn) != bytes) {
+            if old.is_none_or(|old| encode(old, conn) != bytes)
+                && let Some(bytes) = bytes
+            {
                 conn.out.push(OutKind::Other, bytes);
             }
         }
     }
 
     /// Sends a packet to the controllers that want it.
-    pub fn packet_in(&mut self, of: &Ofproto, mut packet: ControllerPacket, now: Nanos) {
-        let miss = packet.miss
-            || [reason::NO_MATCH, reason::EXPLICIT_MISS, reason::IMPLICIT_MISS]
-                .contains(&packet.packet.reason);
+    pub fn packet_in(&mut self, of: &Ofproto, packet: ControllerPacket, now: Nanos) {
+        let why = packet.packet.reason;
+        let misses = [
+            reason::NO_MATCH,
+            reason::EXPLICIT_MISS,
+            reason::IMPLICIT_MISS,
+        ];
+        let miss = misses.contains(&why);
         let port = OfPort((packet.packet.metadata.flow.in_port.get() & 0xffff) as u16);
-        let whole = std::mem::take(&mut packet.packet.packet);
-        packet.packet.total_len = whole.len();
+        let message = Message::PacketIn(Box::new(packet.packet));
         for conn in self.conns.values_mut() {
-            let why = packet.packet.reason;
-            if conn.controller_id != packet.controller_id
-                || !conn.wants(openflow::AsyncType::PacketIn, why)
-            {
+            if conn.controller_id != packet.controller_id || !conn.wants(AsyncType::PacketIn, why) {
                 continue;
             }
-            let len = whole.len().min(packet.max_len.into());
-            packet.packet.packet.clear();
-            packet.packet.packet.extend_from_slice(&whole[..len]);
-            // One that is to be resumed must come back whole.
-            let bytes = Message::PacketIn(Box::new(packet.packet.clone()));
-            let bytes = bytes.encode(&conn.encode_cx(of.tun_table()), 0);
+            let Some(bytes) = message.encode(&conn.encode_cx(of.tun_table()), 0) else {
+                continue;
+            };
             let at_once = match &mut conn.pacers[usize::from(miss)] {
                 Some(pacer) => pacer.send(port, bytes, now),
                 None => Some(bytes),
@@ -126,12 +114,7 @@ impl Controllers {
     }
 }
 
-fn flow_removed(
-    of: &Ofproto,
-    rule: &Rule,
-    why: crate::RemovedReason,
-    now: Nanos,
-) -> FlowRemoved {
+fn flow_removed(of: &Ofproto, rule: &Rule, why: crate::RemovedReason, now: Nanos) -> FlowRemoved {
     let counts = rule.counts();
     FlowRemoved {
         match_: of.expand(rule.matching()),

@@ -1,5 +1,6 @@
 //! What the switch does with each message.
 
+use super::asynchronous::Role;
 use super::bundle::{Entry, Head, Work};
 use super::connection::{Connection, Partial};
 use super::job::{Job, Outcome};
@@ -8,10 +9,10 @@ use super::{CloseReason, Controllers, Cx, LOG};
 use crate::event::{ConnId, Requester};
 use crate::tables::N_TABLES;
 use base::clock::Nanos;
-use flow::OfPort;
+use flow::{Flow, Mask, OfPort};
 use openflow::{
-    DecodeCx, FlowMod, FlowModCommand, Header, Hello, Message, OfpError, PacketOut, Protocols, Raw,
-    Role, Version, Xid,
+    CheckParams, DecodeCx, FlowMod, FlowModCommand, Header, Hello, Message, OfpError, PacketOut,
+    Protocols, Raw, Version,
 };
 use std::collections::VecDeque;
 
@@ -67,18 +68,25 @@ pub(crate) fn hello(conn: &mut Connection, message: &[u8]) -> Result<(), CloseRe
         conn.settings.name
     );
     let text = format!("We support {we}, you support {you}, no common versions.");
-    let newest = Version::ALL.into_iter().rev().find(|v| v.bit() & versions != 0);
+    let newest = Version::ALL
+        .into_iter()
+        .rev()
+        .find(|v| v.bit() & versions != 0);
     let newest = newest.unwrap_or(Version::V10);
     let error = openflow::ErrorMsg::new(OfpError::OFPHFC_INCOMPATIBLE, newest, text.as_bytes());
     let cx = openflow::EncodeCx::version_only(newest);
-    let bytes = Message::Error(error).encode(&cx, 0);
-    conn.out.push(OutKind::Other, bytes);
+    if let Some(bytes) = Message::Error(error).encode(&cx, 0) {
+        conn.out.push(OutKind::Other, bytes);
+    }
     Err(CloseReason::NoCommonVersion)
 }
 
 /// Refuses a message of another version than was agreed on.
 pub(crate) fn version_fits(conn: &mut Connection, protocol: Protocols, message: &[u8]) -> bool {
-    let (wanted, got) = (protocol.version().wire(), message.first().copied().unwrap_or(0));
+    let (wanted, got) = (
+        protocol.version().wire(),
+        message.first().copied().unwrap_or(0),
+    );
     if wanted == got {
         return true;
     }
@@ -126,7 +134,7 @@ impl Controllers {
             };
         }
         let (header, message) = self.decode(cx, id, bytes)?;
-        self.handle(cx, (id, header.xid), message, bytes)
+        self.handle(cx, (id, &header), message, bytes)
     }
 
     pub(crate) fn decode(
@@ -141,7 +149,7 @@ impl Controllers {
             tun: Some(cx.of.tun_table()),
             max_ports: OfPort::MAX,
             n_tables: N_TABLES,
-            debug: cx.of.debug_actions(),
+            debug: cx.of.settings().debug_actions,
             loose: false,
         };
         Message::decode(bytes, &decode)
@@ -191,7 +199,7 @@ impl Controllers {
         Ok(conn.partials.remove(&header.xid).map(|p| p.parts))
     }
 
-    fn conn(&mut self, id: ConnId) -> Result<&mut Connection, OfpError> {
+    pub(crate) fn conn(&mut self, id: ConnId) -> Result<&mut Connection, OfpError> {
         self.conns.get_mut(&id).ok_or(OfpError::OFPBRC_EPERM)
     }
 
@@ -207,21 +215,25 @@ impl Controllers {
     fn handle(
         &mut self,
         cx: &mut Cx<'_>,
-        (id, xid): (ConnId, Xid),
+        (id, header): (ConnId, &Header),
         message: Message,
         bytes: &[u8],
     ) -> Verdict {
-        let by = Requester { conn: id, xid };
+        let to = (id, header);
+        let by = Requester {
+            conn: id,
+            xid: header.xid,
+        };
         match message {
-            Message::EchoRequest(data) => self.reply(cx, by, &Message::EchoReply(data)),
-            Message::BarrierRequest => self.reply(cx, by, &Message::BarrierReply),
+            Message::EchoRequest(data) => self.reply(cx, to, &Message::EchoReply(data)),
+            Message::BarrierRequest => self.reply(cx, to, &Message::BarrierReply),
             Message::FeaturesRequest => {
-                let features = self.features(cx, id);
-                self.reply(cx, by, &Message::FeaturesReply(features))
+                let features = self.features(cx);
+                self.reply(cx, to, &Message::FeaturesReply(features))
             }
             Message::GetConfigRequest => {
                 let config = self.switch_config(cx, id)?;
-                self.reply(cx, by, &Message::GetConfigReply(config))
+                self.reply(cx, to, &Message::GetConfigReply(config))
             }
             Message::SetConfig(config) => self.set_config(cx, id, config),
             Message::EchoReply(_) | Message::Error(_) | Message::FlowAge => Ok(()),
@@ -254,8 +266,13 @@ impl Controllers {
         Ok(())
     }
 
-    pub(crate) fn reply(&mut self, cx: &Cx<'_>, to: Requester, message: &Message) -> Verdict {
-        self.conn(to.conn)?.reply(message, to.xid, cx.of.tun_table());
+    pub(crate) fn reply(
+        &mut self,
+        cx: &Cx<'_>,
+        (id, request): (ConnId, &Header),
+        message: &Message,
+    ) -> Verdict {
+        self.conn(id)?.reply(message, request, cx.of.tun_table());
         Ok(())
     }
 
@@ -276,7 +293,8 @@ impl Controllers {
             work: Work::Flow(fm),
             head: Head::of(bytes),
         };
-        self.begin_job(cx, by, 0, VecDeque::from([entry]), None);
+        let job = Job::new(cx, by, 0, VecDeque::from([entry]));
+        self.begin_job(cx, job);
         Ok(())
     }
 
@@ -293,17 +311,8 @@ impl Controllers {
         Ok(())
     }
 
-    /// Begins to apply messages. `commit`: the reply when all went well, otherwise the message that failed.
-    pub(crate) fn begin_job(
-        &mut self,
-        cx: &mut Cx<'_>,
-        by: Requester,
-        flags: u16,
-        entries: VecDeque<Entry>,
-        commit: Option<(Message, Head)>,
-    ) {
-        let mut job = Job::new(cx, by, flags, entries);
-        job.commit = commit;
+    /// Begins to apply messages.
+    pub(crate) fn begin_job(&mut self, cx: &mut Cx<'_>, job: Job) {
         self.job = Some(Box::new(job));
         self.work(cx, FIRST_PIECE);
     }
@@ -312,24 +321,22 @@ impl Controllers {
     pub(crate) fn job_done(&mut self, cx: &mut Cx<'_>, job: Job) {
         let Outcome {
             plans,
-            groups,
             flow_mods,
             failed,
         } = job.outcome;
         self.plans.extend(plans);
-        for (gm, existed) in groups {
-            self.forward_group_mod(cx, job.by, &gm, existed);
-        }
         let Some(conn) = self.conns.get_mut(&job.by.conn) else {
             return;
         };
         conn.flow_mods.count(flow_mods, cx.now);
         match (failed, job.commit) {
-            (None, Some((reply, _))) => conn.reply(&reply, job.by.xid, cx.of.tun_table()),
+            (None, Some((reply, request, _))) => {
+                conn.reply(&reply, &request, cx.of.tun_table());
+            }
             (None, None) => {}
             (Some((error, head)), commit) => {
                 conn.refuse(error, head.bytes());
-                if let Some((_, head)) = commit {
+                if let Some((_, _, head)) = commit {
                     conn.refuse(OfpError::OFPBFC_MSG_FAILED, head.bytes());
                 }
             }
@@ -342,6 +349,31 @@ pub(crate) fn check_packet_out(po: &PacketOut, protocol: Option<Protocols>) -> V
     if po.buffer_id != openflow::flow_mod::NO_BUFFER {
         return Err(OfpError::OFPBRC_BUFFER_UNKNOWN);
     }
-    let _ = protocol;
-    Ok(())
+    let flow = packet_flow(po);
+    let mask = Mask::for_packet(&flow);
+    let params = CheckParams {
+        flow: &flow,
+        mask: &mask,
+        max_ports: OfPort::MAX,
+        table_id: 0,
+        n_tables: N_TABLES,
+    };
+    let protocol = protocol.unwrap_or(Protocols::OF10_STD);
+    openflow::check_consistency(&mut po.acts.clone(), protocol, &params)
+}
+
+/// Headers and pipeline fields of a packet from a controller.
+#[must_use]
+pub fn packet_flow(po: &PacketOut) -> Flow {
+    let metadata = flow::Metadata {
+        packet_type: po.metadata.flow.packet_type.get(),
+        ..flow::Metadata::default()
+    };
+    let mut flow = Flow::zero();
+    flow::extract(&po.packet, &metadata, &mut flow);
+    let given = po.metadata.flow.lines().as_flattened();
+    for (f, g) in flow.lines_mut().as_flattened_mut().iter_mut().zip(given) {
+        *f |= g;
+    }
+    flow
 }

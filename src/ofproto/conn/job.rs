@@ -7,17 +7,16 @@
 
 use super::Cx;
 use super::bundle::{ATOMIC, Entry, Head, Work};
-use crate::event::{ConnId, Requester};
+use crate::event::Requester;
 use crate::provider::PacketPlan;
 use crate::txn::Txn;
 use crate::walk::Walk;
-use openflow::{FlowModCommand, GroupMod, OfpError, PortMod};
+use openflow::{FlowModCommand, Header, Message, OfpError, PortMod};
 use std::collections::VecDeque;
 
 /// What remains to be done with a message once its version is published.
 #[derive(Debug)]
 enum Rest {
-    Group(Box<GroupMod>, bool),
     Port(PortMod),
 }
 
@@ -32,6 +31,8 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) by: Requester,
+    /// The reply when all went well, the request's header, and its beginning for when it did not.
+    pub(crate) commit: Option<(Message, Header, Head)>,
     flags: u16,
     txn: Txn,
     entries: VecDeque<Entry>,
@@ -48,8 +49,6 @@ pub(crate) struct Job {
 pub(crate) struct Outcome {
     /// Packets to send now.
     pub(crate) plans: Vec<PacketPlan>,
-    /// Group mods that other controllers may want to hear of, each with "the group was there before".
-    pub(crate) groups: Vec<(Box<GroupMod>, bool)>,
     /// Flow mods: adds, modifications, deletions.
     pub(crate) flow_mods: [u32; 3],
     /// The message that failed, and why.
@@ -66,6 +65,7 @@ impl Job {
     ) -> Self {
         Self {
             by,
+            commit: None,
             flags,
             txn: cx.of.begin(cx.now),
             entries,
@@ -74,11 +74,6 @@ impl Job {
             rest: VecDeque::new(),
             outcome: Outcome::default(),
         }
-    }
-
-    /// Whose it is.
-    pub(crate) fn conn(&self) -> ConnId {
-        self.by.conn
     }
 
     /// Works on it, looking at no more than about `budget` messages and flows. True when there is more to do.
@@ -138,9 +133,7 @@ impl Job {
                 self.deleting = cx.of.start_flow_mod_slowly(&mut self.txn, fm, by)?;
             }
             Work::Group(gm) => {
-                let spec = crate::GroupSpec::from(&*gm);
-                let existed = cx.of.start_group_mod(&mut self.txn, spec, by)?;
-                self.rest.push_back(Rest::Group(gm, existed));
+                cx.of.start_group_mod(&mut self.txn, *gm, by)?;
             }
             // Ports cannot be changed at a version.
             Work::Port(_) if self.flags & ATOMIC != 0 => return Err(OfpError::OFPBFC_MSG_FAILED),
@@ -164,7 +157,6 @@ impl Job {
     fn finish(&mut self, cx: &mut Cx<'_>, budget: usize) -> bool {
         for rest in self.rest.drain(..) {
             match rest {
-                Rest::Group(gm, existed) => self.outcome.groups.push((gm, existed)),
                 Rest::Port(pm) => super::port::apply_port_mod(cx, &pm, self.by.conn),
             }
         }

@@ -9,6 +9,7 @@
 //! replies, its configured number of packets, and 128 KiB of flow updates and one message's worth more. Long
 //! answers are made as they are read. No call works longer than some milliseconds.
 
+mod asynchronous;
 mod bundle;
 mod connection;
 mod events;
@@ -17,10 +18,13 @@ mod job;
 mod out;
 mod pace;
 mod port;
-mod stats;
+mod requests;
 mod stream;
 
+pub use asynchronous::Role;
 pub use connection::{ConnKind, ConnSettings, MISS_SEND_LEN_DEFAULT};
+pub use events::ControllerPacket;
+pub use handle::packet_flow;
 
 use crate::event::ConnId;
 use crate::provider::{PacketPlan, Provider};
@@ -30,8 +34,7 @@ use base::log::RateLimit;
 use base::sync::{AtomicU64, Ordering};
 use connection::Connection;
 use job::Job;
-use openflow::{OfpError, Role};
-use out::OutKind;
+use openflow::OfpError;
 use std::collections::BTreeMap;
 
 /// Messages and flows that one piece of a job looks at.
@@ -96,12 +99,11 @@ impl Controllers {
     }
 
     /// Forgets a connection that is gone.
-    pub fn close(&mut self, id: ConnId, of: &mut Ofproto, now: Nanos) {
+    pub fn close(&mut self, id: ConnId, now: Nanos) {
         if let Some(mut conn) = self.conns.remove(&id) {
             let name = conn.settings.name.clone();
             conn.flow_mods.report(&name, now);
         }
-        self.watch(of);
     }
 
     /// Changes the settings of a connection; the kind and versions of a connection do not change.

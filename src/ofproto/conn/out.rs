@@ -30,7 +30,23 @@ pub(crate) struct OutQueue {
 }
 
 impl OutQueue {
-    pub(crate) fn push(&mut self, kind: OutKind, message: Vec<u8>) {
+    /// Queues a message, or several in a row.
+    pub(crate) fn push(&mut self, kind: OutKind, mut messages: Vec<u8>) {
+        loop {
+            let len = messages
+                .get(2..4)
+                .map_or(0, |l| usize::from(l[0]) << 8 | usize::from(l[1]));
+            if len == 0 || len >= messages.len() {
+                break;
+            }
+            let rest = messages.split_off(len);
+            self.push_one(kind, messages);
+            messages = rest;
+        }
+        self.push_one(kind, messages);
+    }
+
+    fn push_one(&mut self, kind: OutKind, message: Vec<u8>) {
         self.counts[kind as usize] += 1;
         self.bytes[kind as usize] += message.len();
         self.queue.push_back((kind, message));

@@ -1,4 +1,5 @@
 //! The tables against their stupid twin, a list of flows, and the rules about time, limits and events.
 
+mod conn;
 mod model;
 mod state;

@@ -238,7 +238,7 @@ fn events_say_what_happened_and_who_asked() {
                     FlowChange::Removed(_) => 'r',
                 }
             }
-            Event::Vacancy { .. } => 'v',
+            _ => '?',
         })
         .collect();
     assert_eq!(seen, ['a', 'm', 'r']);
