@@ -56,6 +56,7 @@ pub use group_mod::{GroupCommand, GroupSpec};
 pub use learn::Learned;
 pub use meter::{Meter, MeterBand, MeterConfig, Meters};
 pub use openflow::{FlowFlags, RemovedReason};
+pub use port_numbers::PortNumbers;
 pub use ports::Port;
 pub use provider::{NoProvider, PacketPlan, Provider};
 pub use rule::{Counts, HIDDEN_PRIORITY, Rule, RuleId, RuleSpec};

@@ -20,14 +20,14 @@ enum Usage {
 
 /// The numbers of one bridge.
 #[derive(Debug, Default)]
-pub(crate) struct PortNumbers {
+pub struct PortNumbers {
     last: u16,
     used: HashMap<u16, Usage>,
 }
 
 impl PortNumbers {
     /// Takes a number: `wanted` if that is possible. `None` when all are in use.
-    pub(crate) fn allocate(&mut self, wanted: Option<OfPort>, now: Nanos) -> Option<OfPort> {
+    pub fn allocate(&mut self, wanted: Option<OfPort>, now: Nanos) -> Option<OfPort> {
         let free = |n: &OfPort| {
             n.0 != 0 && *n < OfPort::MAX && !matches!(self.used.get(&n.0), Some(Usage::InUse))
         };
@@ -65,7 +65,7 @@ impl PortNumbers {
     }
 
     /// Gives a number back.
-    pub(crate) fn release(&mut self, number: OfPort, now: Nanos) {
+    pub fn release(&mut self, number: OfPort, now: Nanos) {
         if let Some(u) = self.used.get_mut(&number.0) {
             *u = Usage::FreeSince(now);
         }
