@@ -76,7 +76,9 @@ impl Front {
         for op in &*ops {
             self.log_op(op, now);
             match op {
-                Op::FlowPut(put) if put.result.is_ok() && !put.flags.probe => {
+                Op::FlowPut(put)
+                    if self.offload.is_on() && put.result.is_ok() && !put.flags.probe =>
+                {
                     self.offload.put(&*self.inner, ufid_of(put), put);
                 }
                 Op::FlowDel(del) if del.result.is_ok() => self.offload.del(del.ufid),

@@ -114,7 +114,7 @@ pub(crate) fn of_flow(info: &FlowInfo, now: Nanos) -> FlowLine<'_> {
 }
 
 pub(crate) fn put(name: &str, put: &FlowPut) {
-    if put.flags.probe {
+    if put.flags.probe || put.result.is_ok() && !is_debug() {
         return;
     }
     let flags = [

@@ -46,6 +46,10 @@ impl Offload {
         }
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        self.switch.0.get().is_some()
+    }
+
     /// A flow was put.
     pub(crate) fn put(&self, dpif: &dyn Dpif, ufid: Ufid, put: &FlowPut) {
         let Some(devices) = self.switch.0.get() else {

@@ -36,6 +36,28 @@ impl std::fmt::Display for Ufid {
     }
 }
 
+impl std::str::FromStr for Ufid {
+    type Err = ();
+    /// Reads what [`std::fmt::Display`] writes, with or without `ufid:` in front.
+    fn from_str(s: &str) -> Result<Self, ()> {
+        let s = s.strip_prefix("ufid:").unwrap_or(s);
+        let mut value = 0u128;
+        let mut parts = s.split('-');
+        for len in [8, 4, 4, 4, 12] {
+            let part = parts.next().filter(|p| p.len() == len).ok_or(())?;
+            if !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(());
+            }
+            let n = u128::from_str_radix(part, 16).map_err(|_| ())?;
+            value = value << (len * 4) | n;
+        }
+        match parts.next() {
+            None => Ok(Self(value)),
+            Some(_) => Err(()),
+        }
+    }
+}
+
 /// Counters of a datapath flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlowStats {
@@ -47,4 +69,20 @@ pub struct FlowStats {
     pub used: Option<base::clock::Nanos>,
     /// All TCP flags seen.
     pub tcp_flags: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn text_is_read_back(n: u128) {
+            let text = Ufid(n).to_string();
+            proptest::prop_assert_eq!(text.parse(), Ok(Ufid(n)));
+            proptest::prop_assert_eq!(format!("ufid:{text}").parse(), Ok(Ufid(n)));
+            proptest::prop_assert!(text[1..].parse::<Ufid>().is_err());
+            proptest::prop_assert!(text.replace('-', "+").parse::<Ufid>().is_err());
+        }
+    }
 }
