@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Shortest frame that may be announced.
 const FRAME_MIN: usize = 14;
@@ -39,8 +40,8 @@ pub(super) enum Conn {
 pub(super) struct Passive {
     name: String,
     listener: OwnedFd,
-    /// Removed when the listener is closed.
-    path: Option<PathBuf>,
+    /// Removed when the listener is closed, if it is still the same file.
+    path: Option<(PathBuf, u64)>,
     peers: Vec<Stream>,
 }
 
@@ -153,7 +154,7 @@ impl Passive {
         let listener = socket::listen(&address)?;
         watch(hub, &listener, EventFlags::IN)?;
         let path = match address {
-            Address::Unix(path) => Some(path),
+            Address::Unix(path) => inode(&path).map(|inode| (path, inode)),
             Address::Tcp(_) => None,
         };
         Ok(Self {
@@ -189,11 +190,18 @@ impl Passive {
 
 impl Drop for Passive {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
+        // A port of the same name may have put its own there while packet threads still held this one.
+        if let Some((path, mine)) = &self.path
+            && inode(path) == Some(*mine)
+        {
             // Somebody else may have removed it already.
             drop(std::fs::remove_file(path));
         }
     }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(path).ok().map(|m| m.ino())
 }
 
 impl Active {
