@@ -68,7 +68,7 @@ pub use recirc::{FrozenState, FrozenStep, RecircRef, RecircTable};
 pub use snapshot::{BridgeId, FragHandling, Snapshot, XBridge, XIpfix, XMirror};
 pub use trace_text::{TraceRequest, Traced, trace};
 pub use translate::{ReceiveError, translate};
-pub use wild::{Site, Wild};
+pub use wild::{Site, Sites, Wild};
 
 /// Nested resubmits, groups and patch ports, beyond which translation fails.
 pub const DEPTH_MAX: u32 = 64;

@@ -5,7 +5,7 @@ use crate::effects::{Effect, Event};
 use crate::recirc::{FrozenState, RecircRef};
 use crate::snapshot::BridgeId;
 use crate::trace::Trace;
-use crate::wild::Site;
+use crate::wild::{Site, Sites};
 use base::clock::Nanos;
 use base::sync::Arc;
 use flow::{Flow, Mask};
@@ -147,6 +147,8 @@ pub struct Output {
     pub drop: Option<DropReason>,
     /// Recirculation ids that `actions` mention.
     pub recircs: Vec<RecircRef>,
+    /// The places that marked something in `wildcards`.
+    pub sites: Sites,
     /// Do not install a flow: the next packet must be translated again.
     pub avoid_caching: bool,
 }

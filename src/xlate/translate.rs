@@ -296,6 +296,7 @@ fn finish(mut ctx: Ctx<'_>, upcall: &Flow) -> Output {
     }
     let (error, explicit) = (ctx.error, ctx.snap.features.explicit_drop_action);
     let mut out = ctx.out;
+    out.sites = ctx.wc.sites();
     out.wildcards = ctx.wc.into_mask();
     if error.is_some() {
         // What failed drops, whole.

@@ -19,6 +19,7 @@ macro_rules! sites {
             /// Every place.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
+        const _: () = assert!(Site::ALL.len() <= 128);
     };
 }
 
@@ -167,11 +168,27 @@ sites! {
     TunnelInherit,
 }
 
+/// A set of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sites(u128);
+
+impl Sites {
+    /// True when `site` is one of them.
+    #[must_use]
+    pub fn has(self, site: Site) -> bool {
+        self.0 >> (site as u16) & 1 == 1
+    }
+    fn add(&mut self, site: Site) {
+        self.0 |= 1 << (site as u16);
+    }
+}
+
 /// Wildcards under construction.
 #[derive(Debug, Clone)]
 pub struct Wild {
     mask: Mask,
     hidden: Mask,
+    sites: Sites,
     mute: Option<Site>,
 }
 
@@ -182,23 +199,27 @@ impl Wild {
         Self {
             mask: Mask::empty(),
             hidden: Mask::empty(),
+            sites: Sites::default(),
             mute,
         }
     }
     /// `site` looked at what `set` sets.
     pub fn mark(&mut self, site: Site, set: impl FnOnce(&mut Flow)) {
+        self.sites.add(site);
         if self.mute != Some(site) {
             set(&mut self.mask.0);
         }
     }
     /// As [`Self::mark`], where Open vSwitch does not.
     pub fn mark_hidden(&mut self, site: Site, set: impl FnOnce(&mut Flow)) {
+        self.sites.add(site);
         if self.mute != Some(site) {
             set(&mut self.hidden.0);
         }
     }
     /// `site` marks through a function that takes the whole mask.
     pub fn with<R>(&mut self, site: Site, f: impl FnOnce(&mut Mask) -> R) -> R {
+        self.sites.add(site);
         if self.mute == Some(site) {
             f(&mut self.mask.clone())
         } else {
@@ -209,6 +230,11 @@ impl Wild {
     #[must_use]
     pub fn mask(&self) -> &Mask {
         &self.mask
+    }
+    /// The places that marked so far.
+    #[must_use]
+    pub fn sites(&self) -> Sites {
+        self.sites
     }
     /// For what is no mark: wildcarding again what the datapath cannot match or must not.
     pub(crate) fn clear(&mut self, f: impl FnOnce(&mut Flow)) {

@@ -73,6 +73,7 @@ pub(crate) fn packet(r: &mut Rng) -> Flow {
         f.tunnel.tun_id = wire::U64::new(r.below(3));
         f.tunnel.ip_tos = pick(r, &[0, 0, 3]);
         f.tunnel.ip_ttl = 64;
+        f.tunnel.gbp_id = U16::new(pick(r, &[0, 1]));
         f.tunnel.flags = U16::new(flow::TunnelKey::F_KEY);
     }
     f.dl_src = mac(r);
@@ -176,7 +177,11 @@ pub(crate) fn touch(r: &mut Rng, f: &Flow) -> Flow {
             2 => out.vlans = other.vlans,
             3 => out.vlans[0] = tag(r),
             4 => out.vlans[1] = tag(r),
-            5 => out.mpls_lse[r.below(3) as usize] = other.mpls_lse[r.below(3) as usize],
+            5 => {
+                let i = r.below(3) as usize;
+                let rest = out.mpls_lse[i].get() & 0xfff;
+                out.mpls_lse[i] = U32::new(pick(r, &[0, 16, 17]) << 12 | rest);
+            }
             6 => out.mpls_lse[0] ^= U32::new(1 << r.below(32)),
             7 => out.nw_src = Ipv4([10, 0, pick(r, &[0, 1]), r.below(3) as u8]),
             8 => out.nw_dst = Ipv4([10, 0, pick(r, &[0, 1]), r.below(3) as u8]),
@@ -373,7 +378,9 @@ fn matching(r: &mut Rng) -> String {
             }
             8 if word == "icmp" => "icmp_type=8".into(),
             8 if word == "arp" => pick(r, &["arp_op=1", "arp_spa=10.0.0.1"]).into(),
-            8 if word == "mpls" => pick(r, &["mpls_label=16", "mpls_bos=1"]).into(),
+            _ if word == "mpls" => {
+                pick(r, &["mpls_label=16", "mpls_label=17", "mpls_bos=1"]).into()
+            }
             9 => format!("reg{}={}", r.below(2), r.below(2)),
             10 => pick(r, &["metadata=1", "metadata=0x1/0x1"]).to_owned(),
             11 if v4 || v6 => pick(
@@ -399,7 +406,7 @@ fn matching(r: &mut Rng) -> String {
 fn action(r: &mut Rng, depth: u32, table: u64) -> String {
     let port = 1 + r.below(7);
     let next = table + 1 + r.below(2);
-    match r.below(72) {
+    match r.below(73) {
         64 => format!(
             "push:{},pop:{}",
             pick(r, &["NXM_OF_IP_SRC[]", "NXM_NX_REG0[]", "NXM_OF_IP_DST[]"]),
@@ -408,6 +415,7 @@ fn action(r: &mut Rng, depth: u32, table: u64) -> String {
         65 => "multipath(eth_src,50,modulo_n,2,0,NXM_OF_ETH_DST[0..1])".into(),
         66 => format!("strip_vlan,resubmit(,{next})"),
         67 => format!("pop_mpls:0x8847,resubmit(,{next})"),
+        72 => format!("pop_mpls:0x8847,resubmit(,{next})"),
         68 => "ct(commit,zone=NXM_OF_ETH_SRC[0..15])".into(),
         69 => pick(r, &["dec_nsh_ttl", "decap", "encap(nsh(md_type=1))", "decap()"]).into(),
         70 => "push_vlan:0x8100,normal".into(),
@@ -669,6 +677,15 @@ fn vary_bridge(r: &mut Rng, br: &mut XBridge) {
         });
         if br.mirrors[0].out_bundle.is_some() {
             br.mirrors[0].out_vlan = None;
+            // Trunks copied to a port with a native VLAN.
+            if r.below(3) == 0 {
+                br.bundles
+                    .insert(BundleId(1), XBundle::new(BundleId(1), "p1", OfPort(1)));
+                let mut out = XBundle::new(BundleId(4), "p4", OfPort(4));
+                out.vlan_mode = VlanMode::NativeUntagged;
+                out.vlan = Some(10);
+                br.bundles.insert(BundleId(4), out);
+            }
         }
     }
     if r.below(5) == 0
