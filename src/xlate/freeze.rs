@@ -16,7 +16,7 @@ use crate::snapshot::Snapshot;
 use crate::trace::{NodeKind, RecircKind};
 use crate::wild::Site;
 use base::sync::Arc;
-use flow::{FieldId, Mask, OfPort};
+use flow::{FieldId, OfPort};
 use odp::{Action, HashAlg};
 use ofproto::meter::METER_CONTROLLER;
 use openflow::Act;
@@ -140,13 +140,7 @@ impl<'a> Ctx<'a> {
         metadata.tunnel.ip_ttl = 0;
         metadata.tunnel.tp_src = U16::ZERO;
         metadata.tunnel.tp_dst = U16::ZERO;
-        if self.upcall.tunnel.is_set() {
-            self.wc.mark_hidden(Site::FrozenTunnel, |m| {
-                let kept = (m.tunnel.ip_ttl, m.tunnel.tp_src, m.tunnel.tp_dst);
-                m.tunnel = Mask::exact().0.tunnel;
-                (m.tunnel.ip_ttl, m.tunnel.tp_src, m.tunnel.tp_dst) = kept;
-            });
-        }
+        self.keep_tunnel_metadata(Site::FrozenTunnel);
         FrozenState {
             table,
             bridge: self.bridge.id,

@@ -56,17 +56,22 @@ impl<'a> Ctx<'a> {
 
     fn mirror(&mut self, entry: Entry<'a>, candidates: u32) {
         let tags = XVlan::of(&self.flow);
-        let mut xvlan = tags;
-        if let Some(bundle) = entry.bundle() {
-            if bundle.vlan_mode != VlanMode::Trunk || bundle.trunks.is_some() {
-                self.mark_mirrored_vlan();
-            }
-            if let Some(why) = xvlan::refusal(bundle, tags.vid()) {
-                self.complain(|| why);
-                return;
-            }
-            xvlan = tags.received_on(bundle);
+        let bundle = entry.bundle();
+        let refusal = bundle.and_then(|b| xvlan::refusal(b, tags.vid()));
+        let refused = refusal.is_some();
+        if let Some(why) = refusal {
+            self.complain(|| why);
         }
+        if candidates & !self.mirrors == 0 {
+            return;
+        }
+        if bundle.is_some_and(|b| b.vlan_mode != VlanMode::Trunk || b.trunks.is_some()) {
+            self.mark_mirrored_vlan();
+        }
+        if refused {
+            return;
+        }
+        let xvlan = bundle.map_or(tags, |b| tags.received_on(b));
         let bridge = self.bridge;
         let mut used = 0u32;
         for (i, mirror) in bridge.mirrors.iter().take(32).enumerate() {

@@ -13,7 +13,7 @@ use crate::snapshot::{BridgeId, Snapshot};
 use crate::trace::NodeKind;
 use crate::wild::{Site, Wild};
 use base::log::RateLimit;
-use flow::{Flow, OfPort, TunnelKey};
+use flow::{Flow, Mask, OfPort, TunnelKey};
 use odp::{Action, SetKey};
 use wire::ipv4::{DSCP_MASK, ECN_MASK};
 use wire::{Ipv4, Ipv6, U16, U32, U64};
@@ -102,6 +102,7 @@ impl<'a> Ctx<'a> {
             port: port.ofp,
         });
         self.note(NodeKind::Detail, || "output to kernel tunnel".into());
+        self.keep_tunnel_metadata(Site::TunnelKept);
         if self.flow.tunnel.is_set() && self.base.tunnel != self.flow.tunnel {
             self.base.tunnel = self.flow.tunnel;
             let key = Box::new(self.flow.tunnel);
@@ -115,6 +116,18 @@ impl<'a> Ctx<'a> {
         self.mirror_egress(port);
     }
 
+    /// What came with the packet out of one tunnel and is kept, in a frozen translation or into another
+    /// tunnel, but for what differs from packet to packet and is not kept.
+    pub(crate) fn keep_tunnel_metadata(&mut self, site: Site) {
+        if self.upcall.tunnel.is_set() {
+            self.wc.mark_hidden(site, |m| {
+                let free = (m.tunnel.ip_ttl, m.tunnel.tp_src, m.tunnel.tp_dst);
+                m.tunnel = Mask::exact().0.tunnel;
+                (m.tunnel.ip_ttl, m.tunnel.tp_src, m.tunnel.tp_dst) = free;
+            });
+        }
+    }
+
     /// Makes the flow's tunnel metadata those of a packet that leaves by a port with these options.
     fn outer_headers(&mut self, cfg: &TunnelConfig) {
         let ip = is_ip(&self.flow);
@@ -126,6 +139,8 @@ impl<'a> Ctx<'a> {
         if let FromFlow::Fixed(dst) = cfg.remote_ip {
             (t.ip_dst, t.ipv6_dst) = split(dst);
         }
+        // The source port is the datapath's to choose.
+        t.tp_src = U16::ZERO;
         t.tp_dst = U16::new(cfg.dst_port);
         if let FromFlow::Fixed(key) = cfg.out_key {
             t.tun_id = U64::new(key.unwrap_or(0));

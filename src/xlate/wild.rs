@@ -164,6 +164,8 @@ sites! {
     CommitVlan,
     /// The packet type, when headers are committed.
     CommitPacketType,
+    /// Tunnel output of a packet that came out of a tunnel: metadata that are kept.
+    TunnelKept,
     /// Tunnel output: inner headers that are inherited.
     TunnelInherit,
 }

@@ -35,7 +35,7 @@ fn ipv6(r: &mut Rng) -> Ipv6 {
 fn tag(r: &mut Rng) -> Vlan {
     Vlan {
         tpid: U16::new(pick(r, &[0x8100, 0x8100, 0x88a8])),
-        tci: U16::new(Vlan::CFI | pick(r, &[0, 0, 3]) << 13 | pick(r, &[0, 1, 2, 10])),
+        tci: U16::new(Vlan::CFI | pick(r, &[0, 0, 3]) << 13 | pick(r, &[0, 1, 2, 2, 10])),
     }
 }
 
@@ -83,7 +83,15 @@ pub(crate) fn packet(r: &mut Rng) -> Flow {
     match r.below(6) {
         0..=2 => {}
         3 | 4 => f.vlans[0] = tag(r),
-        _ if r.below(3) == 0 => f.vlans = [tag(r); 2],
+        _ if r.below(4) == 0 => f.vlans = [tag(r); 2],
+        _ if r.below(4) == 0 => {
+            // As a tunnel port would tag it.
+            let outer = Vlan {
+                tpid: U16::new(0x88a8),
+                tci: U16::new(Vlan::CFI | pick(r, &[2, 10])),
+            };
+            f.vlans = [outer; 2];
+        }
         _ => f.vlans = [tag(r), tag(r)],
     }
     match r.below(13) {
@@ -165,7 +173,8 @@ pub(crate) fn touch(r: &mut Rng, f: &Flow) -> Flow {
     let mut out = *f;
     let other = packet(r);
     for _ in 0..=r.below(2) {
-        match r.below(28) {
+        match r.below(29) {
+            28 => out.vlans[0].tci = U16::new(Vlan::CFI | 10),
             22 => out.recirc_id = U32::new(pick(r, &[0, 1, 2, 3])),
             23 => out.vlans[1] = out.vlans[0],
             24 => out.nsh = other.nsh,
@@ -652,6 +661,9 @@ fn vary_bridge(r: &mut Rng, br: &mut XBridge) {
         vary_port(r, p);
     }
     br.stp = r.below(4) == 0;
+    if !br.stp {
+        br.ports.values_mut().for_each(|p| p.stp = None);
+    }
     br.netflow = r.below(6) == 0;
     br.in_band = r.below(6) == 0;
     br.forward_bpdu = r.below(4) == 0;
@@ -678,7 +690,9 @@ fn vary_bridge(r: &mut Rng, br: &mut XBridge) {
         if br.mirrors[0].out_bundle.is_some() {
             br.mirrors[0].out_vlan = None;
             // Trunks copied to a port with a native VLAN.
-            if r.below(3) == 0 {
+            if r.below(2) == 0 && br.ports.contains_key(&OfPort(4)) {
+                br.mirrors[0].select_src = None;
+                br.mirrors[0].vlans = None;
                 br.bundles
                     .insert(BundleId(1), XBundle::new(BundleId(1), "p1", OfPort(1)));
                 let mut out = XBundle::new(BundleId(4), "p4", OfPort(4));

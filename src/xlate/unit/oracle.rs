@@ -231,7 +231,7 @@ const EQUIVALENT: &[(Site, &str)] = &[
 
 #[test]
 fn every_mark_is_needed() {
-    let rounds = budget("RINGWAY_MUTATION_TABLES", 4_000);
+    let rounds = budget("RINGWAY_MUTATION_TABLES", 20_000);
     let mut alive: Vec<Site> = Site::ALL
         .iter()
         .copied()
