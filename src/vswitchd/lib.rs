@@ -10,6 +10,7 @@
 mod cli;
 mod commands;
 mod config;
+mod controllers;
 mod daemon;
 mod database;
 mod db_model;

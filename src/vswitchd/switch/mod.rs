@@ -12,6 +12,7 @@ mod settings;
 
 pub(crate) use rules::port_names;
 
+use crate::controllers::{Conversation, PacketIns};
 use crate::database::Database;
 use crate::model::Model;
 use crate::options::{Options, Source};
@@ -22,7 +23,7 @@ use base::sync::Arc;
 use datapath::{Environment, NetdevProvider, Threading, Topology};
 use netdev::Registry;
 use netdev::dummy::Dummies;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How often status and housekeeping are looked at when nothing else happens, milliseconds.
 const HOUSEKEEPING_MS: u64 = 100;
@@ -41,6 +42,10 @@ pub(crate) struct Switch {
     model: Model,
     /// One per datapath type.
     backers: BTreeMap<String, Backer>,
+    /// OpenFlow, by bridge.
+    conversations: BTreeMap<String, Conversation>,
+    /// Packets for controllers, from handlers.
+    packet_ins: Arc<PacketIns>,
     /// What is wrong with an interface, by name.
     errors: BTreeMap<String, String>,
     housekeeping_at: Nanos,
@@ -73,6 +78,8 @@ impl Switch {
             database,
             model: Model::default(),
             backers: BTreeMap::new(),
+            conversations: BTreeMap::new(),
+            packet_ins: Arc::new(PacketIns::new().map_err(|e| e.to_string())?),
             errors: BTreeMap::new(),
             housekeeping_at: Nanos::ZERO,
             statistics_at: Nanos::ZERO,
@@ -113,6 +120,31 @@ impl Switch {
                 busy |= backer.run();
             }
         }
+        busy | self.run_conversations(now)
+    }
+
+    /// Lets every bridge talk with its controllers.
+    fn run_conversations(&mut self, now: Nanos) -> bool {
+        let mut packets: BTreeMap<xlate::BridgeId, VecDeque<_>> = BTreeMap::new();
+        for packet in self.packet_ins.take() {
+            packets.entry(packet.bridge).or_default().push_back(packet);
+        }
+        let mut busy = false;
+        for (name, conversation) in &mut self.conversations {
+            let owner = self.backers.values_mut().find(|b| b.bridges().contains_key(name));
+            let Some(backer) = owner else { continue };
+            let Ok(bridge) = backer.bridge(name) else { continue };
+            let packets = packets.remove(&bridge.id).unwrap_or_default();
+            let mut settings = bridge.settings.clone();
+            settings.packet_in_on_miss = conversation.wants_misses();
+            settings.controller_alive = conversation.has_controller();
+            if settings != bridge.settings
+                && let Err(e) = backer.bridge_set(name, settings)
+            {
+                tracing::warn!(target: "bridge", "{e}");
+            }
+            busy |= conversation.run(backer, packets, now);
+        }
         busy
     }
 
@@ -145,6 +177,10 @@ impl Switch {
         if let Some(d) = &self.database {
             d.wait(now, set);
         }
+        set.fd(self.packet_ins.fd(), false);
+        for conversation in self.conversations.values() {
+            conversation.wait(now, set);
+        }
         if !self.backers.is_empty() {
             set.within(self.housekeeping_at.since(now));
         }
@@ -157,6 +193,7 @@ impl Switch {
 
     /// Ends everything in order: threads, datapaths (and so ports), device flags.
     pub(crate) fn shutdown(mut self) {
+        self.conversations.clear();
         for (_, backer) in std::mem::take(&mut self.backers) {
             backer.close(true);
         }
@@ -192,6 +229,14 @@ impl Switch {
         self.backers
             .values()
             .find(|b| b.bridges().contains_key(bridge))
+    }
+    /// OpenFlow conversations by bridge.
+    pub(crate) fn conversations(&self) -> &BTreeMap<String, Conversation> {
+        &self.conversations
+    }
+    /// Packets that found no place on their way to controllers.
+    pub(crate) fn packet_ins_lost(&self) -> u64 {
+        self.packet_ins.lost()
     }
     /// What is wrong with interfaces, by name.
     pub(crate) fn errors(&self) -> &BTreeMap<String, String> {

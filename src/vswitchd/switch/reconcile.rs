@@ -4,6 +4,7 @@
 //! come or change, rules. A part that fails is named and does not stop the rest.
 
 use super::{Switch, rules, settings};
+use crate::controllers::Conversation;
 use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
 use backer::{Backer, BackerError, BridgeSettings, IfaceConfig, Options, PortConfig};
 use flow::OfPort;
@@ -15,6 +16,7 @@ impl Switch {
     pub(crate) fn apply(&mut self, model: Model) {
         let old = std::mem::take(&mut self.model);
         self.errors.clear();
+        self.settle_conversations();
         self.remove_bridges(&model);
         self.remove_ports(&model);
         for (name, bridge) in &model.bridges {
@@ -40,7 +42,34 @@ impl Switch {
                 tracing::error!(target: "bridge", "bridge {name}: {e}");
             }
         }
+        self.configure_conversations(&model);
         self.model = model;
+    }
+
+    /// Lets long changes by controllers end, before the tables are changed from here.
+    fn settle_conversations(&mut self) {
+        let now = self.clock.now();
+        for (name, conversation) in &mut self.conversations {
+            let owner = self.backers.values_mut().find(|b| b.bridges().contains_key(name));
+            if let Some(backer) = owner {
+                conversation.settle(backer, now);
+            }
+        }
+    }
+
+    fn configure_conversations(&mut self, model: &Model) {
+        let now = self.clock.now();
+        self.conversations.retain(|name, _| model.bridges.contains_key(name));
+        for (name, bridge) in &model.bridges {
+            if self.backer_of(name).is_none() {
+                continue;
+            }
+            let conversation = self
+                .conversations
+                .entry(name.clone())
+                .or_insert_with(|| Conversation::new(name));
+            conversation.configure(bridge, now);
+        }
     }
 
     fn remove_bridges(&mut self, model: &Model) {
@@ -115,7 +144,7 @@ impl Switch {
         let Some(backer) = self.backers.get_mut(type_name) else {
             return Ok(());
         };
-        let wanted = bridge_settings(bridge);
+        let wanted = bridge_settings(bridge, backer.bridge(name).ok().map(|b| &b.settings));
         if backer.bridges().contains_key(name) {
             backer.bridge_set(name, wanted).map_err(|e| e.to_string())?;
         } else {
@@ -143,6 +172,7 @@ impl Switch {
         let mut options = Options::new(type_name);
         options.n_handlers = number("n-handler-threads").unwrap_or(0);
         options.n_revalidators = number("n-revalidator-threads").unwrap_or(0);
+        options.sink = self.packet_ins.clone();
         options.vlan_limit = number("vlan-limit").unwrap_or(1);
         flow::set_vlan_limit(options.vlan_limit as usize);
         let backer = Backer::open(&self.dpifs, &self.registry, &self.clock, options)?;
@@ -159,16 +189,18 @@ pub(super) fn type_of(bridge: &BridgeModel) -> String {
     }
 }
 
-fn bridge_settings(b: &BridgeModel) -> BridgeSettings {
-    let defaults = BridgeSettings::default();
+/// Settings as configured; what controllers decide stays as it is in `now`.
+fn bridge_settings(b: &BridgeModel, now: Option<&BridgeSettings>) -> BridgeSettings {
+    let defaults = now.cloned().unwrap_or_default();
+    let usual = BridgeSettings::default();
     let get = |key: &str| b.settings.get(key).map(String::as_str);
     BridgeSettings {
         mac_aging_s: get("mac-aging-time")
             .and_then(|v| v.parse().ok())
-            .unwrap_or(defaults.mac_aging_s),
+            .unwrap_or(usual.mac_aging_s),
         mac_table_size: get("mac-table-size")
             .and_then(|v| v.parse().ok())
-            .unwrap_or(defaults.mac_table_size),
+            .unwrap_or(usual.mac_table_size),
         flood_vlans: b.flood_vlans.clone(),
         forward_bpdu: get("forward-bpdu") == Some("true"),
         ..defaults

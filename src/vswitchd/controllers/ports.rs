@@ -1,0 +1,60 @@
+//! Ports as controllers see them: told to `ofproto` whenever a device changed.
+
+use backer::{Backer, Iface};
+use base::clock::Nanos;
+use flow::OfPort;
+use ofproto::Ofproto;
+use openflow::{PortConfig, PortDesc, PortState};
+use std::collections::BTreeSet;
+
+/// Makes a bridge's OpenFlow ports those of its interfaces. Controllers are told of what changed.
+pub(super) fn sync(backer: &Backer, bridge: &str, of: &mut Ofproto, now: Nanos) {
+    let Ok(b) = backer.bridge(bridge) else { return };
+    let here: BTreeSet<OfPort> = b.ifaces().map(|i| i.ofp).collect();
+    let gone: Vec<OfPort> =
+        of.ports().map(|p| p.desc.port_no).filter(|n| !here.contains(n)).collect();
+    for number in gone {
+        of.remove_port(number, now);
+    }
+    for iface in b.ifaces() {
+        let up = iface.device.carrier();
+        of.put_port(describe(iface), now);
+        of.set_port_enabled(iface.ofp, up);
+    }
+}
+
+fn describe(iface: &Iface) -> PortDesc {
+    let d = &iface.device;
+    let f = d.features().unwrap_or_default();
+    let mut config = PortConfig::empty();
+    config.set(PortConfig::PORT_DOWN, !d.flags().up);
+    let mut state = PortState::empty();
+    state.set(PortState::LINK_DOWN, !d.carrier());
+    PortDesc {
+        port_no: iface.ofp,
+        hw_addr: d.etheraddr(),
+        name: iface.name().to_owned(),
+        config,
+        state,
+        curr: f.current,
+        advertised: f.advertised,
+        supported: f.supported,
+        peer: f.peer,
+        curr_speed: speed_kbps(f.current),
+        max_speed: speed_kbps(f.supported),
+    }
+}
+
+/// Speed in kb/s by feature bits.
+fn speed_kbps(bits: u32) -> u32 {
+    const SPEEDS: [(u32, u32); 7] = [
+        (1 << 9, 1_000_000_000),
+        (1 << 8, 100_000_000),
+        (1 << 7, 40_000_000),
+        (1 << 6, 10_000_000),
+        (1 << 4 | 1 << 5, 1_000_000),
+        (1 << 2 | 1 << 3, 100_000),
+        (1 << 0 | 1 << 1, 10_000),
+    ];
+    SPEEDS.iter().find(|(b, _)| bits & b != 0).map_or(0, |(_, kbps)| *kbps)
+}
