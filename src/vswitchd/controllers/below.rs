@@ -21,12 +21,22 @@ pub(super) struct Below<'a> {
 
 impl<'a> Below<'a> {
     pub(super) fn new(backer: &'a mut Backer, bridge: &'a str) -> Self {
-        Self { backer, bridge, reconfigured: Vec::new(), fragments: None }
+        Self {
+            backer,
+            bridge,
+            reconfigured: Vec::new(),
+            fragments: None,
+        }
     }
 
     /// Does what had to wait until the tables were let go of.
     pub(super) fn settle(self, configs: &[(OfPort, PortConfig)], plans: Vec<PacketPlan>) {
-        let Self { backer, bridge, reconfigured, fragments } = self;
+        let Self {
+            backer,
+            bridge,
+            reconfigured,
+            fragments,
+        } = self;
         for (number, config) in configs.iter().filter(|(n, _)| reconfigured.contains(n)) {
             let flags = PortFlags {
                 port_down: config.contains(PortConfig::PORT_DOWN),
@@ -51,7 +61,9 @@ impl<'a> Below<'a> {
             drop(backer.bridge_set(bridge, settings));
         }
         for plan in plans {
-            let Ok(po) = plan.work.downcast::<openflow::PacketOut>() else { continue };
+            let Ok(po) = plan.work.downcast::<openflow::PacketOut>() else {
+                continue;
+            };
             let mut frame = HeapPool::global().copy_from(&po.packet);
             frame.in_port = packet::OdpPort::NONE;
             let out = PacketOut {
@@ -85,12 +97,20 @@ impl Provider for Below<'_> {
         packet: &openflow::PacketOut,
         _version: classifier::Version,
     ) -> Result<PacketPlan, OfpError> {
-        Ok(PacketPlan { learns: Vec::new(), work: Box::new(packet.clone()) })
+        Ok(PacketPlan {
+            learns: Vec::new(),
+            work: Box::new(packet.clone()),
+        })
     }
 
     fn port_stats(&mut self, port: OfPort) -> PortStats {
-        let mut out = PortStats { port_no: port, ..PortStats::default() };
-        let Some(s) = self.device(port).map(netdev::Device::stats) else { return out };
+        let mut out = PortStats {
+            port_no: port,
+            ..PortStats::default()
+        };
+        let Some(s) = self.device(port).map(netdev::Device::stats) else {
+            return out;
+        };
         for (to, from) in [
             (&mut out.rx_packets, s.rx_packets),
             (&mut out.tx_packets, s.tx_packets),
@@ -112,10 +132,14 @@ impl Provider for Below<'_> {
     }
 
     fn set_port_up(&mut self, port: OfPort, up: bool) -> bool {
-        let flag = DeviceFlags { up: true, ..DeviceFlags::default() };
+        let flag = DeviceFlags {
+            up: true,
+            ..DeviceFlags::default()
+        };
         let none = DeviceFlags::default();
         let (on, off) = if up { (flag, none) } else { (none, flag) };
-        self.device(port).is_some_and(|d| d.update_flags(on, off).is_ok())
+        self.device(port)
+            .is_some_and(|d| d.update_flags(on, off).is_ok())
     }
 
     fn port_reconfigured(&mut self, port: OfPort) {

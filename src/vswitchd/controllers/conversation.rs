@@ -110,7 +110,11 @@ impl Conversation {
         }
         self.passive.retain(|target, _| wanted.contains_key(target));
         for conn in &mut self.conns {
-            if conn.target.as_ref().is_some_and(|t| !wanted.contains_key(t)) {
+            if conn
+                .target
+                .as_ref()
+                .is_some_and(|t| !wanted.contains_key(t))
+            {
                 conn.rconn.disconnect("controller removed", now);
                 conn.target = None;
             }
@@ -119,8 +123,15 @@ impl Conversation {
             if !self.wanted.contains_key(target) {
                 self.add_controller(target, now);
             }
-            let (backoff, probe) = (c.max_backoff_ms.unwrap_or(8000), c.inactivity_probe_ms.unwrap_or(5000));
-            for conn in self.conns.iter_mut().filter(|x| x.target.as_ref() == Some(target)) {
+            let (backoff, probe) = (
+                c.max_backoff_ms.unwrap_or(8000),
+                c.inactivity_probe_ms.unwrap_or(5000),
+            );
+            for conn in self
+                .conns
+                .iter_mut()
+                .filter(|x| x.target.as_ref() == Some(target))
+            {
                 conn.rconn.set_patience(backoff, probe);
             }
         }
@@ -140,7 +151,11 @@ impl Conversation {
             }
             Ok(address) => {
                 let rconn = Rconn::to(target, address, now);
-                self.conns.push(Conn { rconn, id: None, target: Some(target.to_owned()) });
+                self.conns.push(Conn {
+                    rconn,
+                    id: None,
+                    target: Some(target.to_owned()),
+                });
             }
             Err(e) => refused(e.to_string()),
         }
@@ -155,7 +170,9 @@ impl Conversation {
     ) -> bool {
         self.accept(now);
         self.connect(now);
-        let Ok(ofproto) = backer.ofproto(&self.bridge) else { return false };
+        let Ok(ofproto) = backer.ofproto(&self.bridge) else {
+            return false;
+        };
         let bridge = self.bridge.clone();
         let mut below = Below::new(backer, &bridge);
         let mut of = lock(&ofproto);
@@ -163,7 +180,11 @@ impl Conversation {
             self.ports_at = now.plus_millis(PORTS_MS);
             below.with_backer(|b| ports::sync(b, &bridge, &mut of, now));
         }
-        let mut cx = Cx { of: &mut of, provider: &mut below, now };
+        let mut cx = Cx {
+            of: &mut of,
+            provider: &mut below,
+            now,
+        };
         for packet in packets {
             let message = to_controller(packet);
             self.controllers.packet_in(cx.of, message, now);
@@ -172,8 +193,10 @@ impl Conversation {
         busy |= self.controllers.run(&mut cx);
         busy |= self.write(&mut cx);
         let plans = self.controllers.take_plans();
-        let configs: Vec<(flow::OfPort, PortConfig)> =
-            of.ports().map(|p| (p.desc.port_no, p.desc.config)).collect();
+        let configs: Vec<(flow::OfPort, PortConfig)> = of
+            .ports()
+            .map(|p| (p.desc.port_no, p.desc.config))
+            .collect();
         drop(of);
         below.settle(&configs, plans);
         self.forget_dead(now);
@@ -189,7 +212,9 @@ impl Conversation {
             .chain(self.passive.iter().map(|(t, l)| (l, Some(t.clone()))))
         {
             while self.conns.len() + came.len() < SERVICES_MAX {
-                let Some(stream) = listener.accept() else { break };
+                let Some(stream) = listener.accept() else {
+                    break;
+                };
                 came.push((stream, target.clone()));
             }
         }
@@ -201,7 +226,11 @@ impl Conversation {
             settings.versions = self.versions;
             let id = self.controllers.open(settings, now);
             let rconn = Rconn::accepted(&name, stream, now);
-            self.conns.push(Conn { rconn, id: Some(id), target: None });
+            self.conns.push(Conn {
+                rconn,
+                id: Some(id),
+                target: None,
+            });
         }
     }
 
@@ -238,7 +267,9 @@ impl Conversation {
             let Some(id) = conn.id else { continue };
             let mut budget = MESSAGES_PER_TURN;
             while budget > 0 && self.controllers.may_receive(id) {
-                let Some(message) = conn.rconn.receive(cx.now) else { break };
+                let Some(message) = conn.rconn.receive(cx.now) else {
+                    break;
+                };
                 budget -= 1;
                 if let Err(why) = self.controllers.receive(cx, id, &message) {
                     while let Some(last) = self.controllers.output(cx, id) {
@@ -272,7 +303,8 @@ impl Conversation {
     fn forget_dead(&mut self, now: Nanos) {
         let controllers = &mut self.controllers;
         self.conns.retain_mut(|c| {
-            let alive = c.rconn.is_connected() || c.target.is_some() && c.rconn.state() != State::Void;
+            let alive =
+                c.rconn.is_connected() || c.target.is_some() && c.rconn.state() != State::Void;
             if !alive && let Some(id) = c.id.take() {
                 controllers.close(id, now);
             }
@@ -286,7 +318,9 @@ impl Conversation {
     }
     /// True while a configured controller is connected.
     pub(crate) fn has_controller(&self) -> bool {
-        self.conns.iter().any(|c| c.target.is_some() && c.rconn.is_connected())
+        self.conns
+            .iter()
+            .any(|c| c.target.is_some() && c.rconn.is_connected())
     }
 
     /// What is shown of configured controllers.
@@ -325,18 +359,34 @@ impl Conversation {
 
     /// Finishes what is under way, before the tables are changed by somebody else.
     pub(crate) fn settle(&mut self, backer: &mut Backer, now: Nanos) {
-        let Ok(ofproto) = backer.ofproto(&self.bridge) else { return };
+        let Ok(ofproto) = backer.ofproto(&self.bridge) else {
+            return;
+        };
         let bridge = self.bridge.clone();
         let mut below = Below::new(backer, &bridge);
         let mut of: base::sync::MutexGuard<'_, Ofproto> = lock(&ofproto);
-        self.controllers.settle(&mut Cx { of: &mut of, provider: &mut below, now });
+        self.controllers.settle(&mut Cx {
+            of: &mut of,
+            provider: &mut below,
+            now,
+        });
     }
 }
 
 /// Versions by the names of the database; none given means all.
 fn versions(names: &[String]) -> u32 {
-    let known = ["OpenFlow10", "OpenFlow11", "OpenFlow12", "OpenFlow13", "OpenFlow14", "OpenFlow15"];
-    let bits = known.iter().zip(1u32..).filter(|(n, _)| names.iter().any(|x| x == *n));
+    let known = [
+        "OpenFlow10",
+        "OpenFlow11",
+        "OpenFlow12",
+        "OpenFlow13",
+        "OpenFlow14",
+        "OpenFlow15",
+    ];
+    let bits = known
+        .iter()
+        .zip(1u32..)
+        .filter(|(n, _)| names.iter().any(|x| x == *n));
     let bits = bits.fold(0, |all, (_, v)| all | 1 << v);
     if bits == 0 { 0x7e } else { bits }
 }

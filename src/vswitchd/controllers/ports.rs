@@ -11,8 +11,11 @@ use std::collections::BTreeSet;
 pub(super) fn sync(backer: &Backer, bridge: &str, of: &mut Ofproto, now: Nanos) {
     let Ok(b) = backer.bridge(bridge) else { return };
     let here: BTreeSet<OfPort> = b.ifaces().map(|i| i.ofp).collect();
-    let gone: Vec<OfPort> =
-        of.ports().map(|p| p.desc.port_no).filter(|n| !here.contains(n)).collect();
+    let gone: Vec<OfPort> = of
+        .ports()
+        .map(|p| p.desc.port_no)
+        .filter(|n| !here.contains(n))
+        .collect();
     for number in gone {
         of.remove_port(number, now);
     }
@@ -56,5 +59,8 @@ fn speed_kbps(bits: u32) -> u32 {
         (1 << 2 | 1 << 3, 100_000),
         (1 << 0 | 1 << 1, 10_000),
     ];
-    SPEEDS.iter().find(|(b, _)| bits & b != 0).map_or(0, |(_, kbps)| *kbps)
+    SPEEDS
+        .iter()
+        .find(|(b, _)| bits & b != 0)
+        .map_or(0, |(_, kbps)| *kbps)
 }

@@ -30,7 +30,12 @@ impl PacketIns {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
-        Ok(Self { waiting: Mutex::default(), lost: AtomicU64::new(0), wake, woken })
+        Ok(Self {
+            waiting: Mutex::default(),
+            lost: AtomicU64::new(0),
+            wake,
+            woken,
+        })
     }
 
     /// Everything that waits.

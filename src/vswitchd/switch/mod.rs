@@ -131,9 +131,14 @@ impl Switch {
         }
         let mut busy = false;
         for (name, conversation) in &mut self.conversations {
-            let owner = self.backers.values_mut().find(|b| b.bridges().contains_key(name));
+            let owner = self
+                .backers
+                .values_mut()
+                .find(|b| b.bridges().contains_key(name));
             let Some(backer) = owner else { continue };
-            let Ok(bridge) = backer.bridge(name) else { continue };
+            let Ok(bridge) = backer.bridge(name) else {
+                continue;
+            };
             let packets = packets.remove(&bridge.id).unwrap_or_default();
             let mut settings = bridge.settings.clone();
             settings.packet_in_on_miss = conversation.wants_misses();

@@ -50,7 +50,10 @@ impl Switch {
     fn settle_conversations(&mut self) {
         let now = self.clock.now();
         for (name, conversation) in &mut self.conversations {
-            let owner = self.backers.values_mut().find(|b| b.bridges().contains_key(name));
+            let owner = self
+                .backers
+                .values_mut()
+                .find(|b| b.bridges().contains_key(name));
             if let Some(backer) = owner {
                 conversation.settle(backer, now);
             }
@@ -59,7 +62,8 @@ impl Switch {
 
     fn configure_conversations(&mut self, model: &Model) {
         let now = self.clock.now();
-        self.conversations.retain(|name, _| model.bridges.contains_key(name));
+        self.conversations
+            .retain(|name, _| model.bridges.contains_key(name));
         for (name, bridge) in &model.bridges {
             if self.backer_of(name).is_none() {
                 continue;
