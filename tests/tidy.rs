@@ -36,6 +36,7 @@ const UNSAFE: &[&str] = &[
     "src/netdev/linux/socket.rs",
     "src/datapath/cycles.rs",
     "src/datapath/prefetch.rs",
+    "src/datapath/tests/alloc.rs",
     "src/packet/frame.rs",
     "src/packet/heap.rs",
     "src/packet/pool.rs",

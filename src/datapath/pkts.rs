@@ -7,6 +7,7 @@
 use flow::{CtMeta, Flow, Layers, Metadata, TunnelKey};
 use odp::OdpPort;
 use packet::{BATCH_MAX, Batch, Frame, HeapPool};
+use std::cell::RefCell;
 
 /// What few packets have.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,37 @@ pub(crate) struct Side {
     pub(crate) packet_type: u32,
     pub(crate) ct: Option<CtMeta>,
     pub(crate) tunnel: Option<Box<TunnelKey>>,
+}
+
+/// Sides kept for reuse by each thread.
+const SPARE_SIDES: usize = 256;
+
+#[expect(clippy::vec_box, reason = "moved by pointer, into packets and back")]
+type Sides = Vec<Box<Side>>;
+
+thread_local! {
+    static SPARE: RefCell<Sides> = RefCell::new(Vec::with_capacity(SPARE_SIDES));
+}
+
+/// The side of a packet, made when there is none.
+pub(crate) fn side_of(side: &mut Option<Box<Side>>) -> &mut Side {
+    side.get_or_insert_with(|| {
+        SPARE
+            .with_borrow_mut(Vec::pop)
+            .unwrap_or_else(|| Box::new(Side::default()))
+    })
+}
+
+/// Keeps a side that nobody needs any more for the next packet that does.
+pub(crate) fn recycle(side: Option<Box<Side>>) {
+    if let Some(mut side) = side {
+        *side = Side::default();
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_SIDES {
+                spare.push(side);
+            }
+        });
+    }
 }
 
 /// See the module.
@@ -130,7 +162,9 @@ impl Pkts {
     /// Forgets the sides of frames that have gone elsewhere.
     pub(crate) fn forget_sides(&mut self) {
         if std::mem::take(&mut self.sided) {
-            self.sides = [const { None }; BATCH_MAX];
+            for side in &mut self.sides {
+                recycle(side.take());
+            }
         }
     }
 
@@ -154,7 +188,7 @@ impl Pkts {
     /// The side of packet `i`, made when there is none.
     pub(crate) fn side_mut(&mut self, i: usize) -> &mut Side {
         self.sided = true;
-        self.sides[i].get_or_insert_default()
+        side_of(&mut self.sides[i])
     }
 
     /// A copy of packet `i` in heap memory.
@@ -162,7 +196,11 @@ impl Pkts {
         Pkt {
             frame: HeapPool::global().duplicate(&self.frames[i]),
             layers: self.layers[i],
-            side: self.sides[i].clone(),
+            side: self.sides[i].as_ref().map(|from| {
+                let mut side = None;
+                side_of(&mut side).clone_from(from);
+                side.unwrap_or_default()
+            }),
         }
     }
 
@@ -187,6 +225,10 @@ impl Pkts {
         for frame in self.frames.drain(kept..) {
             gone(frame);
         }
-        self.sides[kept..n].fill_with(|| None);
+        if self.sided {
+            for side in &mut self.sides[kept..n] {
+                recycle(side.take());
+            }
+        }
     }
 }

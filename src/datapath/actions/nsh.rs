@@ -1,7 +1,7 @@
 //! Network service header: push, pop, set (RFC 8300).
 
 use super::push::{bare_type, insert, remove};
-use crate::pkts::Side;
+use crate::pkts::{Side, side_of};
 use flow::{Layers, NshKey};
 use odp::action::NshPush;
 use packet::Frame;
@@ -50,7 +50,7 @@ pub(super) fn push(
         l3: 0,
         ..Layers::UNKNOWN
     };
-    side.get_or_insert_default().packet_type = bare_type(ETH_TYPE_NSH);
+    side_of(side).packet_type = bare_type(ETH_TYPE_NSH);
     Some(())
 }
 

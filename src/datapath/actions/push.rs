@@ -3,7 +3,7 @@
 //! Each keeps the packet's [`Layers`] and the position of a partial checksum right. `None` means that the
 //! packet cannot take the change: the header is not there, or there is no room and no memory for more.
 
-use crate::pkts::Side;
+use crate::pkts::{Side, side_of};
 use flow::{Layers, Vlan};
 use packet::{Frame, HEADROOM, HeapPool, RxFlags};
 use wire::ethernet::is_mpls_type;
@@ -108,7 +108,7 @@ pub(super) fn push_mpls(
     if l3 && at > 0 {
         set_ethertype(frame, layers, ethertype)?;
     } else {
-        side.get_or_insert_default().packet_type = bare_type(ethertype);
+        side_of(side).packet_type = bare_type(ethertype);
     }
     insert(frame, layers, at, 4)?;
     frame.data_mut()[at..].first_chunk_mut::<4>()?[..].copy_from_slice(&lse.to_be_bytes());
@@ -131,7 +131,7 @@ pub(super) fn pop_mpls(
     if at > 0 {
         set_ethertype(frame, layers, ethertype)?;
     } else {
-        side.get_or_insert_default().packet_type = bare_type(ethertype);
+        side_of(side).packet_type = bare_type(ethertype);
     }
     remove(frame, layers, at, 4)?;
     // `remove` moved every offset at or behind the label by 4, the label's own included.
@@ -170,6 +170,6 @@ pub(super) fn pop_eth(
     }
     let ethertype = *frame.data().get(ADDRS..)?.first_chunk::<2>()?;
     remove(frame, layers, 0, len)?;
-    side.get_or_insert_default().packet_type = bare_type(u16::from_be_bytes(ethertype));
+    side_of(side).packet_type = bare_type(u16::from_be_bytes(ethertype));
     Some(())
 }

@@ -133,8 +133,11 @@ impl PmdHandle {
         match &self.runner {
             Runner::Manual(pmd) => {
                 let mut pmd = lock(pmd);
-                pmd.tick();
-                pmd.turn()
+                let any = pmd.turn();
+                if !any {
+                    pmd.tick();
+                }
+                any
             }
             Runner::Thread(_) => false,
         }

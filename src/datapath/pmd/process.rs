@@ -9,7 +9,7 @@
 use super::Pmd;
 use crate::actions::{Exec, Fast, Origin};
 use crate::pending::{Missed, Pending};
-use crate::pkts::{Pkt, Pkts};
+use crate::pkts::{Pkt, Pkts, recycle};
 use crate::table::{DpFlow, Keys, NONE, Run};
 use base::sync::{Arc, lock};
 use dpif::{ParkToken, Upcall, UpcallKind};
@@ -234,8 +234,12 @@ impl<'f> Runs<'_, 'f> {
             Fast::Output(port) => {
                 let ledger = self.exec.ingress.ledger(in_port);
                 self.exec.outs.push(port, pkt.frame, ledger);
+                recycle(pkt.side);
             }
-            Fast::Drop(reason) => self.exec.ingress.ledger(in_port).drop_n(reason, 1),
+            Fast::Drop(reason) => {
+                self.exec.ingress.ledger(in_port).drop_n(reason, 1);
+                recycle(pkt.side);
+            }
             Fast::Program => self.gathered.push(pkt),
         }
     }

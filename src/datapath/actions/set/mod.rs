@@ -15,7 +15,7 @@ use odp::SetKey;
 use packet::Frame;
 use wire::{EthAddr, Ipv4, Ipv6};
 
-use crate::pkts::Side;
+use crate::pkts::{Side, side_of};
 
 /// New bits and which bits they replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,7 +274,7 @@ impl SetStep {
                 frame.priority = u32::from_be_bytes(b.applied(frame.priority.to_be_bytes()));
             }
             Self::Mark(b) => frame.mark = u32::from_be_bytes(b.applied(frame.mark.to_be_bytes())),
-            Self::Tunnel(t) => side.get_or_insert_default().tunnel = Some(t.clone()),
+            Self::Tunnel(t) => side_of(side).tunnel = Some(t.clone()),
             Self::Ethernet(b) => overwrite(frame.data_mut().get_mut(..12)?, &b.key, &b.mask),
             Self::Ipv4(set) => set.apply(frame, layers)?,
             Self::Ipv6(set) => set.apply(frame, layers)?,

@@ -15,11 +15,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use wire::{EthAddr, U32};
 
+/// Makes the queues of a port, when they are not the ones in memory.
+pub(crate) type Queues = Arc<dyn Fn() -> (Box<dyn RxQueue>, Box<dyn TxQueue>) + Send + Sync>;
+
 /// A port in memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Mem {
     name: String,
     pmd: bool,
+    queues: Option<Queues>,
     /// Frames to be received, by queue.
     pub(crate) rx: Vec<Mutex<VecDeque<Vec<u8>>>>,
     /// Frames that were sent.
@@ -33,6 +37,12 @@ pub(crate) struct Mem {
     /// Reconfiguration is wanted (1), and fails (2).
     pub(crate) wants: AtomicU32,
     pub(crate) reconfigured: AtomicU64,
+}
+
+impl std::fmt::Debug for Mem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 #[derive(Debug)]
@@ -112,9 +122,15 @@ impl Device for Port {
         Ok(())
     }
     fn rx_open(&self, queue: u32) -> Result<Box<dyn RxQueue>, NetdevError> {
+        if let Some(queues) = &self.0.queues {
+            return Ok(queues().0);
+        }
         Ok(Box::new(Rx(Arc::clone(&self.0), queue as usize)))
     }
     fn tx_open(&self, _: u32) -> Result<Box<dyn TxQueue>, NetdevError> {
+        if let Some(queues) = &self.0.queues {
+            return Ok(queues().1);
+        }
         Ok(Box::new(Tx(Arc::clone(&self.0))))
     }
     fn etheraddr(&self) -> EthAddr {
@@ -155,13 +171,31 @@ impl Bench {
     /// Without threads, at a simulated time.
     pub(crate) fn manual() -> Self {
         let clock = Clock::simulated(Nanos::from_millis(1000));
-        Self::new(Threading::Manual, clock, Topology::dummy(&[0, 0, 1]))
+        Self::new(Threading::Manual, clock, Topology::dummy(&[0, 0, 1]), None)
+    }
+    /// Without threads, over queues made by `queues`; only port `p1` receives.
+    pub(crate) fn manual_over(
+        queues: impl Fn() -> (Box<dyn RxQueue>, Box<dyn TxQueue>) + Send + Sync + 'static,
+    ) -> Self {
+        let clock = Clock::simulated(Nanos::from_millis(1000));
+        let topology = Topology::dummy(&[0]);
+        Self::new(Threading::Manual, clock, topology, Some(Arc::new(queues)))
     }
     /// With threads.
     pub(crate) fn real() -> Self {
-        Self::new(Threading::Real, Clock::real(), Topology::dummy(&[0, 0]))
+        Self::new(
+            Threading::Real,
+            Clock::real(),
+            Topology::dummy(&[0, 0]),
+            None,
+        )
     }
-    pub(crate) fn new(threading: Threading, clock: Clock, topology: Topology) -> Self {
+    pub(crate) fn new(
+        threading: Threading,
+        clock: Clock,
+        topology: Topology,
+        queues: Option<Queues>,
+    ) -> Self {
         let ports: Arc<Mutex<BTreeMap<String, Arc<Mem>>>> = Arc::default();
         let all = Arc::clone(&ports);
         let open = move |name: &str, class: &str| {
@@ -170,12 +204,15 @@ impl Bench {
                     dev: name.to_owned(),
                 });
             }
+            let n_rxq = match name {
+                name if name.ends_with("q4") => 4,
+                name => u32::from(queues.is_none() || name == "p1"),
+            };
             let mem = Arc::new(Mem {
                 name: name.to_owned(),
                 pmd: class == "mem-pmd",
-                rx: (0..if name.ends_with("q4") { 4 } else { 1 })
-                    .map(|_| Mutex::default())
-                    .collect(),
+                queues: queues.clone(),
+                rx: (0..n_rxq).map(|_| Mutex::default()).collect(),
                 ..Mem::default()
             });
             lock(&all).insert(name.to_owned(), Arc::clone(&mem));
