@@ -22,7 +22,6 @@ pub(crate) struct Side {
 /// Sides kept for reuse by each thread.
 const SPARE_SIDES: usize = 256;
 
-#[expect(clippy::vec_box, reason = "moved by pointer, into packets and back")]
 type Sides = Vec<Box<Side>>;
 
 thread_local! {
