@@ -147,11 +147,6 @@ impl Database {
         self.writer.write(&mut self.session, &rows)
     }
 
-    /// True while something shown is on its way.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.writer.is_busy()
-    }
-
     /// Names what to wait for.
     pub(crate) fn wait(&self, now: Nanos, set: &mut PollSet) {
         if let Some((fd, write)) = self.session.interest() {

@@ -80,6 +80,8 @@ pub(crate) struct RowIds {
     pub(crate) bridges: BTreeMap<String, Uuid>,
     pub(crate) ports: BTreeMap<String, Uuid>,
     pub(crate) interfaces: BTreeMap<String, Uuid>,
+    /// Controllers by bridge and target.
+    pub(crate) controllers: BTreeMap<(String, String), Uuid>,
 }
 
 /// A row's columns by typed access; a missing column is empty.
@@ -142,7 +144,7 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
             tracing::warn!(target: "bridge", "ignoring bridge with invalid name '{name}'");
             continue;
         }
-        let bridge = read_bridge(replica, &row, &mut ids);
+        let bridge = read_bridge(replica, (&name, &row), &mut ids);
         if model.bridges.contains_key(&name) {
             tracing::warn!(target: "bridge", "bridge {name} specified twice");
             continue;
@@ -153,7 +155,11 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
     (model, ids)
 }
 
-fn read_bridge(replica: &Replica, row: &Columns<'_>, ids: &mut RowIds) -> BridgeModel {
+fn read_bridge(
+    replica: &Replica,
+    (name, row): (&str, &Columns<'_>),
+    ids: &mut RowIds,
+) -> BridgeModel {
     let mut b = BridgeModel {
         datapath_type: row.text("datapath_type").unwrap_or_default(),
         fail_mode: row.text("fail_mode"),
@@ -179,6 +185,8 @@ fn read_bridge(replica: &Replica, row: &Columns<'_>, ids: &mut RowIds) -> Bridge
         let Some(target) = c.text("target") else {
             continue;
         };
+        ids.controllers
+            .insert((name.to_owned(), target.clone()), uuid);
         b.controllers.insert(target, read_controller(&c));
     }
     for uuid in row.refs("ports") {

@@ -74,9 +74,4 @@ impl Writer {
         self.written.clear();
         self.in_flight = None;
     }
-
-    /// True while a transaction is under way.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.is_some()
-    }
 }

@@ -121,7 +121,7 @@ fn take_long<'a>(
             value = Some(
                 rest.next()
                     .cloned()
-                    .ok_or(format!("option '--{name}' requires an argument"))?,
+                    .ok_or_else(|| format!("option '--{name}' requires an argument"))?,
             );
         }
         _ => {}

@@ -70,6 +70,10 @@ fn drops(s: &Switch) -> Outcome {
             writeln!(out, "{name}: {}: {n}", reason.text()).map_err(|e| e.to_string())?;
         }
     }
+    if s.packet_ins_lost() > 0 {
+        writeln!(out, "controllers: queue full: {}", s.packet_ins_lost())
+            .map_err(|e| e.to_string())?;
+    }
     if out.is_empty() {
         out.push_str("no packet was dropped");
     }

@@ -6,7 +6,7 @@
 use super::below::Below;
 use super::ports;
 use crate::model::{BridgeModel, ControllerModel};
-use crate::vconn::{Rconn, State};
+use crate::vconn::{Channel, Rconn, State};
 use backer::Backer;
 use base::clock::Nanos;
 use base::poll::PollSet;
@@ -25,6 +25,8 @@ const MESSAGES_PER_TURN: usize = 50;
 const OUTPUT_BYTES: usize = 256 << 10;
 /// Connections of one bridge that came by themselves.
 const SERVICES_MAX: usize = 200;
+/// Watchers of one bridge's conversation.
+const SNOOPERS_MAX: usize = 16;
 /// How often devices are looked at for changes, milliseconds.
 const PORTS_MS: u64 = 100;
 
@@ -60,6 +62,8 @@ pub(crate) struct Conversation {
     controllers: Controllers,
     mgmt: Option<Listener>,
     snoop: Option<Listener>,
+    /// Who watches what is said with controllers.
+    snoopers: Vec<Channel>,
     passive: BTreeMap<String, Listener>,
     wanted: BTreeMap<String, ControllerModel>,
     versions: u32,
@@ -87,6 +91,7 @@ impl Conversation {
             controllers: Controllers::default(),
             mgmt: plain.then(|| listen("mgmt")).flatten(),
             snoop: plain.then(|| listen("snoop")).flatten(),
+            snoopers: Vec::new(),
             passive: BTreeMap::new(),
             wanted: BTreeMap::new(),
             versions: 0x7e,
@@ -218,7 +223,12 @@ impl Conversation {
                 came.push((stream, target.clone()));
             }
         }
-        // Snooping shows nothing yet: whoever connects is kept waiting, as with a bridge without controllers.
+        while self.snoopers.len() < SNOOPERS_MAX {
+            let Some(stream) = self.snoop.as_ref().and_then(Listener::accept) else {
+                break;
+            };
+            self.snoopers.push(Channel::new(stream));
+        }
         for (stream, _) in came {
             self.services += 1;
             let name = format!("{}<->unix#{}", self.bridge, self.services);
@@ -271,6 +281,9 @@ impl Conversation {
                     break;
                 };
                 budget -= 1;
+                if conn.target.is_some() {
+                    copy(&mut self.snoopers, &message);
+                }
                 if let Err(why) = self.controllers.receive(cx, id, &message) {
                     while let Some(last) = self.controllers.output(cx, id) {
                         conn.rconn.send(last, cx.now);
@@ -291,7 +304,12 @@ impl Conversation {
             conn.rconn.flush(cx.now);
             while conn.rconn.is_connected() && conn.rconn.backlog() < OUTPUT_BYTES {
                 match self.controllers.output(cx, id) {
-                    Some(message) => conn.rconn.send(message, cx.now),
+                    Some(message) => {
+                        if conn.target.is_some() {
+                            copy(&mut self.snoopers, &message);
+                        }
+                        conn.rconn.send(message, cx.now);
+                    }
                     None => break,
                 }
             }
@@ -346,7 +364,12 @@ impl Conversation {
 
     /// Names what to wait for.
     pub(crate) fn wait(&self, now: Nanos, set: &mut PollSet) {
-        for l in self.mgmt.iter().chain(self.passive.values()) {
+        for l in self
+            .mgmt
+            .iter()
+            .chain(&self.snoop)
+            .chain(self.passive.values())
+        {
             set.fd(l.as_raw_fd(), false);
         }
         for conn in &self.conns {
@@ -371,6 +394,11 @@ impl Conversation {
             now,
         });
     }
+}
+
+/// Shows a message to whoever watches; one who does not keep up is dropped.
+fn copy(snoopers: &mut Vec<Channel>, message: &[u8]) {
+    snoopers.retain_mut(|s| s.send(message.to_vec()).is_ok());
 }
 
 /// Versions by the names of the database; none given means all.

@@ -10,5 +10,5 @@ mod conversation;
 mod ports;
 mod sink;
 
-pub(crate) use conversation::{Conversation, Shown};
+pub(crate) use conversation::Conversation;
 pub(crate) use sink::PacketIns;

@@ -235,10 +235,6 @@ impl Switch {
             .values()
             .find(|b| b.bridges().contains_key(bridge))
     }
-    /// OpenFlow conversations by bridge.
-    pub(crate) fn conversations(&self) -> &BTreeMap<String, Conversation> {
-        &self.conversations
-    }
     /// Packets that found no place on their way to controllers.
     pub(crate) fn packet_ins_lost(&self) -> u64 {
         self.packet_ins.lost()
@@ -269,7 +265,7 @@ fn datapath_types(
         Some(list) => {
             let nodes: Option<Vec<u32>> = list.split(',').map(|n| n.trim().parse().ok()).collect();
             Topology::dummy(
-                &nodes.ok_or(format!("--dummy-numa={list}: expected a list of numbers"))?,
+                &nodes.ok_or_else(|| format!("--dummy-numa={list}: expected a list of numbers"))?,
             )
         }
         None => Topology::of_host(),

@@ -28,6 +28,15 @@ impl Switch {
                 row: self.bridge_row(name),
             });
         }
+        for ((bridge, target), uuid) in &ids.controllers {
+            if let Some(row) = self.controller_row(bridge, target) {
+                rows.push(Shown {
+                    table: "Controller",
+                    uuid: *uuid,
+                    row,
+                });
+            }
+        }
         let root = self.root_row();
         self.database.as_mut().is_some_and(|d| d.show(rows, root))
     }
@@ -70,6 +79,18 @@ impl Switch {
         row.insert("datapath_id".to_owned(), Datum::optional(id));
         row.insert("datapath_version".to_owned(), Datum::one("<built-in>"));
         row
+    }
+
+    fn controller_row(&self, bridge: &str, target: &str) -> Option<Row> {
+        let shown = self.conversations.get(bridge)?.show();
+        let c = shown.iter().find(|c| c.target == target)?;
+        let mut status = vec![("state", c.state.to_owned())];
+        status.extend(c.last_error.clone().map(|e| ("last_error", e)));
+        Some(Row::from([
+            ("is_connected".to_owned(), Datum::one(c.connected)),
+            ("role".to_owned(), Datum::one(c.role)),
+            ("status".to_owned(), Datum::map(status)),
+        ]))
     }
 
     fn root_row(&self) -> Row {

@@ -63,11 +63,7 @@ pub(super) fn apply(
     now: Nanos,
 ) -> Result<(), String> {
     let ports = port_names(backer, bridge)?;
-    let old = wanted(before.unwrap_or(&BridgeModel {
-        rules: Some(Vec::new()),
-        fail_mode: Some("secure".into()),
-        ..BridgeModel::default()
-    }));
+    let old = before.map(wanted).unwrap_or_default();
     let new = wanted(now_wanted);
     let same = |a: &RuleText, list: &[RuleText]| list.iter().any(|b| a.text == b.text);
     let gone = old.iter().filter(|r| !same(r, &new));

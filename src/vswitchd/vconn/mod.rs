@@ -4,5 +4,5 @@
 mod channel;
 mod rconn;
 
-pub(crate) use channel::{Channel, ChannelError};
+pub(crate) use channel::Channel;
 pub(crate) use rconn::{Rconn, State};
