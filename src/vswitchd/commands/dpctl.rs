@@ -269,7 +269,7 @@ fn dump_flows(s: &mut Switch, args: &[&str]) -> Outcome {
             }
             last = Some(flow.pmd);
         }
-        put_flow(&mut out, &flow, f, (&names, now));
+        out += &dpif::format_flow(&flow, &names, f.more, now);
         out.push('\n');
     }
     Ok(out)
@@ -302,28 +302,6 @@ fn filter(text: &str, names: &BTreeMap<OdpPort, String>) -> Result<flow::text::E
         .map_err(|e| format!("Failed to parse filter ({e})"))
 }
 
-fn put_flow(
-    out: &mut String,
-    flow: &FlowInfo,
-    f: Flags,
-    (names, now): (&BTreeMap<OdpPort, String>, base::clock::Nanos),
-) {
-    if f.more {
-        put(out, format_args!("ufid:{}, ", flow.ufid));
-    }
-    flow::dpkey::format_key(out, (&flow.key, Some(&flow.mask)), names, f.more);
-    out.push_str(", ");
-    odp::text::put_stats(out, &flow.stats, now);
-    if f.more {
-        out.push_str(", dp:ovs");
-    }
-    out.push_str(", actions:");
-    odp::text::put_actions(out, &flow.actions, names);
-    if let Some(extra) = flow.dp_extra.as_ref().filter(|_| f.more) {
-        put(out, format_args!(", dp-extra-info:{extra}"));
-    }
-}
-
 fn get_flow(s: &Switch, dpif: &dyn Dpif, text: &str, f: Flags) -> Outcome {
     let digits: String = text
         .trim_start_matches("ufid:")
@@ -344,9 +322,6 @@ fn get_flow(s: &Switch, dpif: &dyn Dpif, text: &str, f: Flags) -> Outcome {
         return Err("getting flow".to_owned());
     };
     let flow = get.result.map_err(|e| format!("getting flow ({e})"))?;
-    let mut out = String::new();
     let names = port_names(dpif, f.names);
-    put_flow(&mut out, &flow, f, (&names, s.clock().now()));
-    out.push('\n');
-    Ok(out)
+    Ok(dpif::format_flow(&flow, &names, f.more, s.clock().now()))
 }

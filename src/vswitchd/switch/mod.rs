@@ -278,7 +278,7 @@ fn datapath_types(
         topology,
         seed: None,
     };
-    let dpifs = dpif::Registry::new();
+    let dpifs = dpif::Registry::with_clock(clock.clone());
     let mut providers = vec![NetdevProvider::netdev(env.clone())];
     if options.dummy != crate::options::Dummy::Off {
         providers.push(NetdevProvider::dummy(env));
