@@ -1,8 +1,10 @@
 //! Whole-switch tests: the real datapath, udpif, translation and bridges in one process, on dummy ports, at
 //! simulated time, repeatable from a seed.
 
+mod ledger;
 mod oracle;
 mod rig;
+mod traffic;
 
 use backer::{DumpOptions, IfaceConfig, PortConfig};
 use rig::{Rig, eth, tagged, udp};

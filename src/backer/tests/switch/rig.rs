@@ -7,6 +7,7 @@ use datapath::{Datapath, Environment, NetdevProvider, Topology};
 use dpif::OdpPort;
 use netdev::Registry;
 use netdev::dummy::{Dummies, DummyLevel};
+use netdev::fault::FaultClass;
 use netdev::patch::PatchClass;
 use openflow::{FlowModCommand, Names};
 use udpif::Threading;
@@ -16,6 +17,7 @@ pub(crate) struct Rig {
     pub(crate) clock: Clock,
     pub(crate) dp: Arc<Datapath>,
     pub(crate) backer: Backer,
+    pub(crate) netdevs: Registry,
     pub(crate) dummies: Dummies,
 }
 
@@ -27,6 +29,8 @@ impl Rig {
         netdevs.register(Arc::new(PatchClass)).expect("first");
         let level = DummyLevel::OverrideAll;
         let dummies = netdev::dummy::enable(&netdevs, level, clock.clone(), "/tmp".into());
+        let faults = FaultClass::new(&netdevs, clock.clone());
+        netdevs.register(Arc::new(faults)).expect("first");
         let registry = netdevs.clone();
         let provider = Arc::new(NetdevProvider::dummy(Environment {
             clock: clock.clone(),
@@ -46,6 +50,7 @@ impl Rig {
             clock,
             dp: provider.datapath("ovs-dummy").expect("just made"),
             backer,
+            netdevs,
             dummies: dummies.expect("no dummies before"),
         }
     }
@@ -104,6 +109,7 @@ impl Rig {
     /// Lets everything that waits happen.
     pub(crate) fn settle(&mut self) {
         loop {
+            self.netdevs.run();
             let stepped = self.dp.step();
             let upcalls = self.backer.udpif().run_handlers_once();
             let changes = self.backer.udpif().has_changes();
