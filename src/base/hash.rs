@@ -8,10 +8,16 @@ use crate::sync::OnceLock;
 const K0: u64 = 0x9e37_79b9_7f4a_7c15;
 const K1: u64 = 0xd6e8_feb8_6659_fd93;
 
+static SEED: OnceLock<u64> = OnceLock::new();
+
+/// Sets the seed, for simulations that are to repeat; false when it is in use already.
+pub fn fix_process_seed(seed: u64) -> bool {
+    SEED.set(seed).is_ok()
+}
+
 /// The per-process random seed of tables that packets can reach.
 #[must_use]
 pub fn process_seed() -> u64 {
-    static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| {
         use std::hash::{BuildHasher, Hasher};
         std::collections::hash_map::RandomState::new()

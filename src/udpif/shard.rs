@@ -99,9 +99,12 @@ impl<E> Shard<E> {
     pub fn slots(&self) -> Vec<Slot> {
         self.ukeys.iter().map(|(s, _)| slot_of(s)).collect()
     }
-    /// Takes the slots that wait to be translated again.
+    /// Takes the slots that wait to be translated again, in their order: what marked them first depends on
+    /// hashes, and a simulation is to repeat.
     pub fn take_worklist(&mut self) -> Vec<Slot> {
-        std::mem::take(&mut self.worklist)
+        let mut slots = std::mem::take(&mut self.worklist);
+        slots.sort_unstable();
+        slots
     }
     /// Puts a slot back on the list.
     pub fn requeue(&mut self, slot: Slot) {

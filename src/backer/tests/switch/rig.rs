@@ -24,6 +24,8 @@ pub(crate) struct Rig {
 impl Rig {
     /// A switch without bridges.
     pub(crate) fn new(seed: u64) -> Self {
+        // The same for all tests of the process: whoever is first sets it.
+        let _ = base::hash::fix_process_seed(1);
         let clock = Clock::simulated(Nanos::from_millis(1_000_000));
         let netdevs = Registry::new();
         netdevs.register(Arc::new(PatchClass)).expect("first");
