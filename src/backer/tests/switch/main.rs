@@ -1,6 +1,7 @@
 //! Whole-switch tests: the real datapath, udpif, translation and bridges in one process, on dummy ports, at
 //! simulated time, repeatable from a seed.
 
+mod behaviour;
 mod ledger;
 mod oracle;
 mod rig;

@@ -18,6 +18,7 @@ pub(crate) struct Rig {
     pub(crate) dp: Arc<Datapath>,
     pub(crate) backer: Backer,
     pub(crate) netdevs: Registry,
+    pub(crate) dpifs: dpif::Registry,
     pub(crate) dummies: Dummies,
 }
 
@@ -53,6 +54,7 @@ impl Rig {
             dp: provider.datapath("ovs-dummy").expect("just made"),
             backer,
             netdevs,
+            dpifs,
             dummies: dummies.expect("no dummies before"),
         }
     }
@@ -138,7 +140,8 @@ impl Rig {
             let name = netdev::Device::name(&*d).to_owned();
             out.extend(d.take_sent().into_iter().map(|p| (name.clone(), p)));
         }
-        out.sort();
+        // By port; those of a port in the order they left.
+        out.sort_by(|a, b| a.0.cmp(&b.0));
         out
     }
 
@@ -152,6 +155,12 @@ impl Rig {
     pub(crate) fn odp(&self, name: &str) -> OdpPort {
         let port = self.backer.dpif().port_by_name(name);
         port.expect("a port").number
+    }
+
+    /// Names of the datapath's ports.
+    pub(crate) fn dp_ports(&self) -> Vec<String> {
+        let ports = self.backer.dpif().ports();
+        ports.into_iter().map(|p| p.name).collect()
     }
 
     /// (matched, missed) packets of a table.
