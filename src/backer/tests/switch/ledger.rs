@@ -265,7 +265,10 @@ impl Sim {
     fn tick(&mut self) -> u64 {
         let i = self.rng.below(PORTS.len() as u64) as usize;
         let (n, flood) = (1 + self.rng.below(QUEUE), self.rng.chance(20_000));
-        let given = self.give(i, n, flood);
+        let mut given = self.give(i, n, flood);
+        if self.rng.chance(1_000) {
+            given += self.siege();
+        }
         self.disturb();
         for _ in 0..self.rng.below(4) {
             self.rig.dp.step();
@@ -279,6 +282,24 @@ impl Sim {
         }
         self.rig.clock.advance(1);
         self.collect();
+        given
+    }
+
+    /// Handlers sleep for a while, packets go on coming on one port. Packets given.
+    fn siege(&mut self) -> u64 {
+        let i = self.rng.below(PORTS.len() as u64) as usize;
+        let flood = self.rng.chance(500_000);
+        let mut given = 0;
+        for _ in 0..10 + self.rng.below(60) {
+            given += self.give(i, QUEUE, flood);
+            for _ in 0..4 {
+                self.rig.dp.step();
+            }
+        }
+        if self.rng.chance(300_000) {
+            self.rig.clock.advance(2_500);
+            self.rig.dp.step();
+        }
         given
     }
 

@@ -62,7 +62,7 @@ impl Traffic {
             if self.rng.chance(200_000) {
                 f.vlans[i] = Vlan {
                     tpid: U16::new(0x8100),
-                    tci: U16::new(Vlan::CFI | self.rng.below(4) as u16 * 10),
+                    tci: U16::new(Vlan::CFI | (self.rng.below(4) as u16 * 10)),
                 };
             } else {
                 break;
