@@ -7,7 +7,6 @@
 pub mod action;
 mod bits;
 mod check;
-#[expect(dead_code, reason = "the messages are next")]
 mod codec;
 pub mod error;
 mod error_text;

@@ -67,12 +67,18 @@ impl Place<'_> {
 
     /// A header alone, which must not say that a mask follows.
     pub(crate) fn header(&self, r: &mut Reader<'_>) -> Decode<FieldId> {
-        let header = raw_header(r)?;
-        match self.field(header)? {
-            Some(_) if header.has_mask() => Err(OfpError::OFPBMC_BAD_MASK),
-            Some(field) => Ok(field),
-            None => Err(OfpError::OFPBMC_BAD_FIELD),
+        match self.any_header(r)? {
+            (_, true) => Err(OfpError::OFPBMC_BAD_MASK),
+            (field, false) => Ok(field),
         }
+    }
+
+    /// A header alone, and whether it says that a mask follows. It is taken also when the field is not
+    /// known.
+    pub(crate) fn any_header(&self, r: &mut Reader<'_>) -> Decode<(FieldId, bool)> {
+        let header = raw_header(r)?;
+        let field = self.field(header)?.ok_or(OfpError::OFPBMC_BAD_FIELD)?;
+        Ok((field, header.has_mask()))
     }
 
     /// A 32-bit header in an old action.
@@ -154,6 +160,20 @@ pub(crate) fn put_header(b: &mut Vec<u8>, field: FieldId, version: u8, tun: Opti
         b,
         mapped.map_or(id.header, |len| id.header.with_payload(len)),
     );
+}
+
+/// The header of a field alone, as lists of fields have it.
+pub(crate) fn put_list_header(b: &mut Vec<u8>, field: FieldId, version: u8, masked: bool) {
+    if let Some(id) = field.oxm(version) {
+        put_header_word(
+            b,
+            if masked {
+                id.header.masked()
+            } else {
+                id.header
+            },
+        );
+    }
 }
 
 /// An entry; `None` or an all-ones mask: exact. `version` is the number on the wire, 0 for NXM.

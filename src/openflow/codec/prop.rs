@@ -55,6 +55,15 @@ pub(crate) fn pull_aligned<'a>(r: &mut Reader<'a>, align: usize, min_exp: u16) -
     })
 }
 
+/// Takes the next of a list of bare types.
+pub(crate) fn pull_id(r: &mut Reader<'_>) -> Decode<u16> {
+    let bad = OfpError::OFPBPC_BAD_LEN;
+    let (ty, len) = (r.u16().map_err(|_| bad)?, r.u16().map_err(|_| bad)?);
+    let rest = usize::from(len).checked_sub(4).ok_or(bad)?;
+    r.skip(rest).map_err(|_| bad)?;
+    Ok(ty)
+}
+
 impl<'a> Prop<'a> {
     fn at_least<const N: usize>(&self) -> Decode<[u8; N]> {
         let head = self.data.first_chunk();
@@ -127,6 +136,15 @@ pub(crate) fn end_unless_empty(b: &mut Vec<u8>, at: usize) {
     } else {
         end(b, at);
     }
+}
+/// A property that lists the types whose bits are set.
+pub(crate) fn put_ids(b: &mut Vec<u8>, ty: u16, bits: u32) {
+    let at = start(b, ty);
+    for id in (0..32).filter(|id| bits & 1 << id != 0) {
+        b.u16(id);
+        b.u16(4);
+    }
+    end(b, at);
 }
 /// A property with these bytes.
 pub(crate) fn put(b: &mut Vec<u8>, ty: u16, data: &[u8]) {

@@ -1,11 +1,12 @@
 //! [`Message::encode`].
 
-use super::features::Features;
-use super::flow_removed::FlowRemoved;
-use super::packet_in::PacketIn;
-use super::packet_out::PacketOut;
-use super::port::{PortMod, PortStatus, put_request};
-use super::{EncodeCx, Message, flow_mod, flow_stats};
+use super::port::put_request;
+use super::{
+    AsyncConfig, BundleAdd, BundleControl, EncodeCx, Features, FlowRemoved, FlowUpdate, GroupMod,
+    Message, MonitorCommand, MonitorRequest, PacketIn, PacketOut, PortMod, PortStatus,
+    QueueConfigReply, QueueStats, RequestForward, RoleMessage, RoleStatus, SetAsync, TableFeatures,
+    TableMod, flow_mod, flow_stats, table_stats,
+};
 use crate::codec::Put;
 use crate::codec::header::{Header, Multipart, Xid, finish};
 use crate::codec::raw::Raw as R;
@@ -54,7 +55,6 @@ impl Message {
     fn raw(&self, cx: &EncodeCx<'_>) -> R {
         let version = cx.version();
         let v10 = version == Version::V10;
-        let by = |raws: [R; 6]| raws[usize::from(version.minor())];
         match self {
             Self::Hello(_) => R::OfptHello,
             Self::Error(_) => R::OfptError,
@@ -76,36 +76,127 @@ impl Message {
             Self::FlowRemoved(_) => FlowRemoved::raw(cx),
             Self::PortStatus(_) => PortStatus::raw(version),
             Self::PortMod(_) => PortMod::raw(version),
-            Self::DescRequest => R::OfpstDescRequest,
-            Self::DescReply(_) => R::OfpstDescReply,
-            Self::FlowStatsRequest(req) => flow_stats::request_raw(req.aggregate, cx),
-            Self::FlowStatsReply(_) => {
-                let request = flow_stats::request_raw(false, cx);
-                request.stats_reply(version).unwrap_or(R::NxstFlowReply)
-            }
-            Self::AggregateReply(_) => {
-                let request = flow_stats::request_raw(true, cx);
-                request
-                    .stats_reply(version)
-                    .unwrap_or(R::NxstAggregateReply)
-            }
-            Self::PortStatsRequest(_) if v10 => R::Ofpst10PortRequest,
-            Self::PortStatsRequest(_) => R::Ofpst11PortRequest,
-            Self::PortStatsReply(_) => {
-                let (old, new) = (R::Ofpst11PortReply, R::Ofpst14PortReply);
-                by([R::Ofpst10PortReply, old, old, R::Ofpst13PortReply, new, new])
-            }
-            Self::PortDescRequest(_) if version < Version::V15 => R::Ofpst10PortDescRequest,
-            Self::PortDescRequest(_) => R::Ofpst15PortDescRequest,
-            Self::PortDescReply(_) => {
-                let (old, new) = (R::Ofpst11PortDescReply, R::Ofpst14PortDescReply);
-                by([R::Ofpst10PortDescReply, old, old, old, new, new])
-            }
+            Self::GroupMod(_) => GroupMod::raw(version),
+            Self::MeterMod(_) => R::Ofpt13MeterMod,
+            Self::TableMod(_) => TableMod::raw(version),
+            Self::TableStatus(_) => R::Ofpt14TableStatus,
+            Self::RoleRequest(_) => RoleMessage::raw(true, version),
+            Self::RoleReply(_) => RoleMessage::raw(false, version),
+            Self::RoleStatus(_) => RoleStatus::raw(version),
+            Self::GetAsyncRequest if version >= Version::V14 => R::Ofpt14GetAsyncRequest,
+            Self::GetAsyncRequest => R::Ofpt13GetAsyncRequest,
+            Self::GetAsyncReply(_) => AsyncConfig::raw(version),
+            Self::SetAsync(_) => SetAsync::raw(cx),
+            Self::BundleControl(_) => BundleControl::raw(version),
+            Self::BundleAdd(_) => BundleAdd::raw(version),
+            Self::RequestForward(_) => RequestForward::raw(version),
+            _ => self.nicira_raw(cx),
+        }
+    }
+
+    fn nicira_raw(&self, cx: &EncodeCx<'_>) -> R {
+        let v13 = cx.version() >= Version::V13;
+        match self {
+            // Since 1.4, a monitor request without anything but the number.
+            Self::MonitorCancel(_) if cx.version() >= Version::V14 => R::Ofpst14FlowMonitorRequest,
+            Self::MonitorCancel(_) if v13 => R::Onft13FlowMonitorCancel,
+            Self::MonitorCancel(_) => R::NxtFlowMonitorCancel,
+            Self::MonitorPaused if v13 => R::Onft13FlowMonitorPaused,
+            Self::MonitorPaused => R::NxtFlowMonitorPaused,
+            Self::MonitorResumed if v13 => R::Onft13FlowMonitorResumed,
+            Self::MonitorResumed => R::NxtFlowMonitorResumed,
+            Self::TlvTableMod(_) => R::NxtTlvTableMod,
+            Self::TlvTableRequest => R::NxtTlvTableRequest,
+            Self::TlvTableReply(_) => R::NxtTlvTableReply,
+            Self::CtFlushZone(_) => R::NxtCtFlushZone,
+            Self::CtFlush(_) => R::NxtCtFlush,
             Self::SetFlowFormat(_) => R::NxtSetFlowFormat,
             Self::FlowModTableId(_) => R::NxtFlowModTableId,
             Self::SetPacketInFormat(_) => R::NxtSetPacketInFormat,
             Self::FlowAge => R::NxtFlowAge,
             Self::SetControllerId(_) => R::NxtSetControllerId,
+            _ => self.stats_raw(cx),
+        }
+    }
+
+    /// The kind of a statistics message.
+    fn stats_raw(&self, cx: &EncodeCx<'_>) -> R {
+        let version = cx.version();
+        let (v10, v11, v15) = (
+            version == Version::V10,
+            version <= Version::V11,
+            version == Version::V15,
+        );
+        match self {
+            Self::FlowStatsRequest(req) => flow_stats::request_raw(req.aggregate, cx),
+            Self::PortStatsRequest(_) if v10 => R::Ofpst10PortRequest,
+            Self::PortStatsRequest(_) => R::Ofpst11PortRequest,
+            Self::PortDescRequest(_) if v15 => R::Ofpst15PortDescRequest,
+            Self::PortDescRequest(_) => R::Ofpst10PortDescRequest,
+            Self::GroupStatsRequest(_) if v10 => R::NxstGroupRequest,
+            Self::GroupStatsRequest(_) => R::Ofpst11GroupRequest,
+            Self::GroupDescRequest(_) if v10 => R::NxstGroupDescRequest,
+            Self::GroupDescRequest(_) if v15 => R::Ofpst15GroupDescRequest,
+            Self::GroupDescRequest(_) => R::Ofpst11GroupDescRequest,
+            Self::GroupFeaturesRequest if v11 => R::NxstGroupFeaturesRequest,
+            Self::GroupFeaturesRequest => R::Ofpst12GroupFeaturesRequest,
+            Self::MeterStatsRequest(_) => R::Ofpst13MeterRequest,
+            Self::MeterConfigRequest(_) => R::Ofpst13MeterConfigRequest,
+            Self::MeterFeaturesRequest => R::Ofpst13MeterFeaturesRequest,
+            Self::QueueConfigRequest(_) if v10 => R::Ofpt10QueueGetConfigRequest,
+            Self::QueueConfigRequest(_) if version < Version::V14 => R::Ofpt11QueueGetConfigRequest,
+            Self::QueueConfigRequest(_) => R::Ofpst14QueueDescRequest,
+            Self::QueueConfigReply(_) => QueueConfigReply::raw(version),
+            Self::QueueStatsRequest(_) if v10 => R::Ofpst10QueueRequest,
+            Self::QueueStatsRequest(_) => R::Ofpst11QueueRequest,
+            Self::TableStatsRequest => R::OfpstTableRequest,
+            Self::TableFeaturesRequest(_) => R::Ofpst13TableFeaturesRequest,
+            Self::TableDescRequest => R::Ofpst14TableDescRequest,
+            Self::MonitorRequest(_) => MonitorRequest::raw(version),
+            Self::IpfixBridgeRequest => R::NxstIpfixBridgeRequest,
+            Self::IpfixFlowRequest => R::NxstIpfixFlowRequest,
+            Self::DescRequest => R::OfpstDescRequest,
+            _ => self.reply_raw(cx),
+        }
+    }
+
+    /// The kind of a statistics reply, when the request was in the form that [`Message::encode`] gives it.
+    fn reply_raw(&self, cx: &EncodeCx<'_>) -> R {
+        let version = cx.version();
+        let by = |raws: [R; 6]| raws[usize::from(version.minor())];
+        let answer = |request: R, other: R| request.stats_reply(version).unwrap_or(other);
+        match self {
+            Self::FlowStatsReply(_) => answer(flow_stats::request_raw(false, cx), R::NxstFlowReply),
+            Self::AggregateReply(_) => {
+                answer(flow_stats::request_raw(true, cx), R::NxstAggregateReply)
+            }
+            Self::PortStatsReply(_) => {
+                let (old, new) = (R::Ofpst11PortReply, R::Ofpst14PortReply);
+                by([R::Ofpst10PortReply, old, old, R::Ofpst13PortReply, new, new])
+            }
+            Self::PortDescReply(_) => {
+                let (old, new) = (R::Ofpst11PortDescReply, R::Ofpst14PortDescReply);
+                by([R::Ofpst10PortDescReply, old, old, old, new, new])
+            }
+            Self::GroupStatsReply(_) => {
+                let (old, new) = (R::Ofpst11GroupReply, R::Ofpst13GroupReply);
+                by([R::NxstGroupReply, old, old, new, new, new])
+            }
+            Self::GroupDescReply(_) if version == Version::V10 => R::NxstGroupDescReply,
+            Self::GroupDescReply(_) => R::Ofpst11GroupDescReply,
+            Self::GroupFeaturesReply(_) if version <= Version::V11 => R::NxstGroupFeaturesReply,
+            Self::GroupFeaturesReply(_) => R::Ofpst12GroupFeaturesReply,
+            Self::MeterStatsReply(_) => R::Ofpst13MeterReply,
+            Self::MeterConfigReply(_) => R::Ofpst13MeterConfigReply,
+            Self::MeterFeaturesReply(_) => R::Ofpst13MeterFeaturesReply,
+            Self::QueueStatsReply(_) => QueueStats::raw(version),
+            Self::TableStatsReply(_) => table_stats::raw(version),
+            Self::TableFeaturesReply(_) => R::Ofpst13TableFeaturesReply,
+            Self::TableDescReply(_) => R::Ofpst14TableDescReply,
+            Self::MonitorReply(_) => FlowUpdate::raw(version),
+            Self::IpfixBridgeReply(_) => R::NxstIpfixBridgeReply,
+            Self::IpfixFlowReply(_) => R::NxstIpfixFlowReply,
+            _ => R::OfpstDescReply,
         }
     }
 
@@ -117,6 +208,27 @@ impl Message {
             }),
             Self::PortStatsReply(all) => all.iter().for_each(|s| parts.push_port_stats(s)),
             Self::PortDescReply(all) => all.iter().for_each(|p| parts.push_port(p)),
+            Self::GroupStatsReply(all) => all.iter().for_each(|s| parts.push_group_stats(s)),
+            Self::GroupDescReply(all) => all.iter().for_each(|d| {
+                parts.push_group_desc(d, cx.tun);
+            }),
+            Self::MeterStatsReply(all) => all.iter().for_each(|s| parts.push_meter_stats(s)),
+            Self::MeterConfigReply(all) => all.iter().for_each(|c| parts.push_meter_config(c)),
+            Self::QueueConfigReply(all) => {
+                all.queues.iter().for_each(|q| parts.push_queue_config(q));
+            }
+            Self::QueueStatsReply(all) => all.iter().for_each(|s| parts.push_queue_stats(s)),
+            Self::TableStatsReply(all) => all.iter().for_each(|(s, f)| match f {
+                Some(f) => parts.push_table_stats(s, f),
+                None => parts.push_table_stats(s, &TableFeatures::default()),
+            }),
+            Self::TableFeaturesReply(all) => all.iter().for_each(|f| parts.push_table_features(f)),
+            Self::TableDescReply(all) => all.iter().for_each(|d| parts.push_table_desc(d)),
+            Self::MonitorReply(all) => all.iter().for_each(|u| {
+                parts.push_flow_update(u, cx.tun);
+            }),
+            Self::IpfixFlowReply(all) => all.iter().for_each(|s| parts.push_ipfix_stats(s)),
+            Self::IpfixBridgeReply(s) => parts.push_ipfix_stats(s),
             _ => return false,
         }
         true
@@ -142,6 +254,49 @@ impl Message {
             Self::PortDescRequest(port) if version == Version::V15 => {
                 put_request(b, version, *port);
             }
+            Self::GroupMod(m) => m.put(b, cx),
+            Self::GroupStatsRequest(id)
+            | Self::MeterStatsRequest(id)
+            | Self::MeterConfigRequest(id) => {
+                put_id(b, *id);
+            }
+            Self::GroupDescRequest(id) if raw != R::Ofpst11GroupDescRequest => put_id(b, *id),
+            Self::GroupFeaturesReply(f) => f.put(b, version),
+            Self::MeterMod(m) => m.put(b),
+            Self::MeterFeaturesReply(f) => f.put(b),
+            Self::QueueConfigRequest(q) => q.put_config(b, version),
+            Self::QueueConfigReply(q) => q.put(b, version),
+            Self::QueueStatsRequest(q) => q.put_stats(b, version),
+            Self::TableMod(m) => m.put(b, version),
+            Self::TableStatus(s) => s.put(b),
+            Self::TableFeaturesRequest(all) => all.iter().for_each(|f| f.put(b, version)),
+            Self::MonitorRequest(all) => all.iter().for_each(|m| m.put(b, version)),
+            _ => self.put_control(b, raw, version),
+        }
+    }
+
+    fn put_control(&self, b: &mut Vec<u8>, raw: R, version: Version) {
+        match self {
+            Self::RoleRequest(m) | Self::RoleReply(m) => m.put(b, raw),
+            Self::RoleStatus(s) => s.put(b),
+            Self::GetAsyncReply(c) => c.put(b, version),
+            Self::SetAsync(s) => s.put(b, version),
+            Self::BundleControl(c) => c.put(b),
+            Self::BundleAdd(a) => a.put(b),
+            Self::RequestForward(f) => f.put(b),
+            Self::MonitorCancel(id) if version >= Version::V14 => {
+                b.u32(*id);
+                b.zeros(11);
+                b.u8(MonitorCommand::Delete as u8);
+            }
+            Self::MonitorCancel(id) => b.u32(*id),
+            Self::TlvTableMod(m) => m.put(b),
+            Self::TlvTableReply(t) => t.put(b),
+            Self::CtFlushZone(zone) => {
+                b.zeros(6);
+                b.u16(*zone);
+            }
+            Self::CtFlush(f) => f.put(b),
             Self::SetFlowFormat(p) => b.u32(match p.intersects(Protocols::NXM_ANY) {
                 true => 2,
                 false => 0,
@@ -156,4 +311,10 @@ impl Message {
             _ => {}
         }
     }
+}
+
+/// A number with padding behind it.
+fn put_id(b: &mut Vec<u8>, id: u32) {
+    b.u32(id);
+    b.zeros(4);
 }

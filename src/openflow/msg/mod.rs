@@ -4,26 +4,60 @@
 //! [`DecodeCx`] and [`EncodeCx`]. Long replies are made with [`crate::Multipart`], entry by entry.
 
 mod basic;
+mod bundle;
 mod decode;
 mod encode;
+mod extension;
 mod features;
 mod flow_mod;
 mod flow_removed;
 mod flow_stats;
+mod group;
+mod group_stats;
+mod meter;
+mod monitor;
 mod packet_in;
 mod packet_out;
 mod port;
 mod port_stats;
+mod queue;
+mod role;
+mod sets;
+mod table;
+mod table_features;
+mod table_stats;
 
 pub use basic::{Desc, ErrorMsg, Hello, SwitchConfig, encode_error_reply};
+pub use bundle::{BundleAdd, BundleControl, BundleFlags, BundleType, RequestForward};
+pub use extension::{CtFlush, CtTuple, IpfixStats, TlvCommand, TlvTableMod, TlvTableReply};
 pub use features::{Capabilities, Features};
 pub use flow_removed::{FlowRemoved, RemovedReason};
+pub use group::{
+    BUCKET_ALL, BUCKET_FIRST, BUCKET_LAST, BUCKET_MAX, Bucket, GROUP_ALL, GROUP_MAX, GroupCommand,
+    GroupMod, GroupProps, GroupType,
+};
+pub use group_stats::{GroupCapabilities, GroupDesc, GroupFeatures, GroupStats};
+pub use meter::{
+    METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH, MeterBand, MeterCommand, MeterConfig,
+    MeterFeatures, MeterFlags, MeterMod, MeterStats,
+};
+pub use monitor::{
+    FlowUpdate, FullUpdate, MonitorCommand, MonitorFlags, MonitorRequest, UpdateEvent,
+};
 pub use packet_in::{Continuation, Frame, PacketIn, PacketInFormat};
 pub use packet_out::PacketOut;
 pub use port::{
     PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStatus, features_kbps,
 };
 pub use port_stats::PortStats;
+pub use queue::{QUEUE_ALL, QueueConfig, QueueConfigReply, QueueRequest, QueueStats};
+pub use role::{AsyncConfig, AsyncType, Role, RoleMessage, RoleReason, RoleStatus, SetAsync};
+pub use sets::{ActionKinds, FieldSet, TableSet};
+pub use table::{TableDesc, TableMod, TableReason, TableStatus, TableVacancy};
+pub use table_features::{
+    ALL_INSTRUCTIONS, ActionAbilities, TableAbilities, TableFeatures, TableFeaturesCommand,
+};
+pub use table_stats::{TableMiss, TableStats};
 
 use crate::flow_mod::{AggregateStats, FlowMod, FlowStats, FlowStatsRequest};
 use crate::version::{Protocols, Version};
@@ -136,6 +170,65 @@ pub enum Message {
     /// A port, or [`OfPort::NONE`] for all.
     PortDescRequest(OfPort),
     PortDescReply(Vec<PortDesc>),
+    GroupMod(Box<GroupMod>),
+    /// A group, or [`GROUP_ALL`].
+    GroupStatsRequest(u32),
+    GroupStatsReply(Vec<GroupStats>),
+    /// A group, or [`GROUP_ALL`].
+    GroupDescRequest(u32),
+    GroupDescReply(Vec<GroupDesc>),
+    GroupFeaturesRequest,
+    GroupFeaturesReply(Box<GroupFeatures>),
+    MeterMod(MeterMod),
+    /// A meter, or [`METER_ALL`].
+    MeterStatsRequest(u32),
+    MeterStatsReply(Vec<MeterStats>),
+    /// A meter, or [`METER_ALL`].
+    MeterConfigRequest(u32),
+    MeterConfigReply(Vec<MeterConfig>),
+    MeterFeaturesRequest,
+    MeterFeaturesReply(MeterFeatures),
+    QueueConfigRequest(QueueRequest),
+    QueueConfigReply(QueueConfigReply),
+    QueueStatsRequest(QueueRequest),
+    QueueStatsReply(Vec<QueueStats>),
+    TableMod(TableMod),
+    TableStatsRequest,
+    /// Features only before OpenFlow 1.3.
+    TableStatsReply(Vec<(TableStats, Option<TableFeatures>)>),
+    /// Without tables: asks.
+    TableFeaturesRequest(Vec<TableFeatures>),
+    TableFeaturesReply(Vec<TableFeatures>),
+    TableDescRequest,
+    TableDescReply(Vec<TableDesc>),
+    TableStatus(TableStatus),
+    RoleRequest(RoleMessage),
+    RoleReply(RoleMessage),
+    RoleStatus(RoleStatus),
+    GetAsyncRequest,
+    GetAsyncReply(Box<AsyncConfig>),
+    SetAsync(SetAsync),
+    BundleControl(BundleControl),
+    BundleAdd(BundleAdd),
+    RequestForward(RequestForward),
+    MonitorRequest(Vec<MonitorRequest>),
+    MonitorReply(Vec<FlowUpdate>),
+    /// Number of a monitor (before 1.4).
+    MonitorCancel(u32),
+    /// Before 1.4.
+    MonitorPaused,
+    /// Before 1.4.
+    MonitorResumed,
+    TlvTableMod(TlvTableMod),
+    TlvTableRequest,
+    TlvTableReply(TlvTableReply),
+    /// A conntrack zone.
+    CtFlushZone(u16),
+    CtFlush(Box<CtFlush>),
+    IpfixBridgeRequest,
+    IpfixBridgeReply(Box<IpfixStats>),
+    IpfixFlowRequest,
+    IpfixFlowReply(Vec<IpfixStats>),
     /// NXM on or off.
     SetFlowFormat(Protocols),
     /// Flow mods carry table ids.

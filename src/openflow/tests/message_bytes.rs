@@ -1,9 +1,7 @@
 //! Messages against golden vectors: `cases/messages.txt` has messages of Open vSwitch's tests with the text
 //! that `ovs-ofctl ofp-print` of Open vSwitch 3.1 says of them.
 
-use openflow::{
-    DecodeCx, EncodeCx, Header, Message, OfpError, PacketInFormat, Protocols, Raw, Version,
-};
+use openflow::{DecodeCx, EncodeCx, Header, Message, PacketInFormat, Protocols, Raw, Version};
 
 struct Case {
     title: &'static str,
@@ -18,11 +16,11 @@ fn cases() -> Vec<Case> {
         if let Some(t) = line.strip_prefix("= ") {
             title = t;
         } else if let Some(text) = line.strip_prefix('|') {
-            let case = out.last_mut().unwrap();
+            let case = out.last_mut().expect("a case");
             case.text.push_str(text);
             case.text.push('\n');
         } else {
-            let (_verbosity, hex) = line.split_once(' ').unwrap();
+            let (_verbosity, hex) = line.split_once(' ').expect("a case");
             out.push(Case {
                 title,
                 bytes: unhex(hex),
@@ -34,7 +32,7 @@ fn cases() -> Vec<Case> {
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
-    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
@@ -43,7 +41,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Bytes that are written otherwise than these were: fields in another order, bits nobody has, wildcarded
-/// values, hellos of a newer version.
+/// values, hellos of a newer version, unknown masks, Netronome's other number.
 const OTHERWISE: &[&str] = &[
     "OFPT_HELLO with extra data",
     "OFPT_HELLO with version bitmap",
@@ -69,6 +67,18 @@ const OTHERWISE: &[&str] = &[
     "NXT_PACKET_IN, with hex output of packet data",
     "NXT_RESUME",
     "NXST_FLOW reply",
+    "NXST_GROUP_DESC reply - OF1.0",
+    "OFPST_GROUP_DESC reply - OF1.5",
+    "OFPST_TABLE_FEATURES request - OF1.3",
+    "OFPT_QUEUE_GET_CONFIG_REPLY - OF1.2",
+    "OFPT_QUEUE_GET_CONFIG_REPLY - OF1.3",
+    "OFPT_SET_ASYNC - OF1.3",
+    "NXT_SET_ASYNC_CONFIG",
+    "FLOW_MONITOR_CANCEL",
+    "NXT_GROUP_MOD add - OF1.0",
+    "OFPT_GROUP_MOD add - OF1.5",
+    "FLOW_MONITOR request",
+    "NXT_CT_FLUSH",
 ];
 
 /// As one who prints messages reads them.
@@ -91,7 +101,6 @@ fn decoding_agrees_with_open_vswitch() {
         let problem = match (Message::decode(&case.bytes, &loose()), expected) {
             (Err(e), Some(expected)) if e.name() == expected => None,
             (Ok((header, message)), None) => differs(&case, &header, &message),
-            (Err(OfpError::OFPBRC_BAD_TYPE), _) => None,
             (ours, theirs) => Some(format!("{ours:?}\n  {theirs:?}")),
         };
         if let Some(problem) = problem {
