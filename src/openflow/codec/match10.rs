@@ -4,9 +4,6 @@ use super::{Decode, Put, Reader};
 use flow::{FieldId, Match, Vlan};
 use wire::{EthAddr, Ipv4};
 
-/// Octets of the match.
-pub(crate) const LEN: usize = 40;
-
 const IN_PORT: u32 = 1 << 0;
 const DL_VLAN: u32 = 1 << 1;
 const DL_SRC: u32 = 1 << 2;

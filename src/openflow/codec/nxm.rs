@@ -4,8 +4,8 @@ use super::oxm::{Place, put_entry};
 use super::{Decode, Put, Reader};
 use crate::error::OfpError;
 use crate::version::Version;
+use base::sync::Arc;
 use flow::{FieldId, FieldValue, Flow, Match, OxmHeader, TunTable, Vlan};
-use std::sync::Arc;
 
 /// Cookie and its mask.
 pub(crate) type Cookie = (u64, u64);

@@ -61,8 +61,8 @@ pub use table_stats::{TableMiss, TableStats};
 
 use crate::flow_mod::{AggregateStats, FlowMod, FlowStats, FlowStatsRequest};
 use crate::version::{Protocols, Version};
+use base::sync::Arc;
 use flow::{OfPort, TunTable};
-use std::sync::Arc;
 
 /// What reading a message depends on.
 #[derive(Debug, Clone, Copy)]
