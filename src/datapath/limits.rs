@@ -11,7 +11,7 @@ pub const COARSE_CHAIN: usize = 8;
 /// Flows per ingress port that are verified exactly because no mask could take them.
 pub const EXACT_PER_PORT: usize = 4096;
 /// Sets of the flow cache of one packet thread; each is 64 bytes and holds 8 entries.
-pub const CACHE_SETS: usize = 4096;
+pub const CACHE_SETS: usize = 16_384;
 /// Flows of one packet thread.
 pub const FLOWS_MAX: usize = 1 << 22;
 

@@ -1,11 +1,11 @@
-//! A warm batch allocates nothing, whatever its flows do.
+//! A warm batch allocates nothing, whatever its flows do; and a flow takes little memory.
 
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: a global allocator is an unsafe trait; this one counts and passes on.
 
 mod common;
 
-use base::sync::{Arc, AtomicU64, Ordering};
+use base::sync::Arc;
 use common::{Bench, CREATE, put, tuple_mask, udp};
 use dpif::{FlowPut, Op, PmdId};
 use flow::{Flow, Metadata};
@@ -17,23 +17,32 @@ use wire::EthAddr;
 
 struct Counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
 thread_local! {
     /// Allocations of this thread count: the test harness has threads of its own.
     static COUNTING: Cell<bool> = const { Cell::new(false) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes this thread has allocated and not freed, while counting.
+    static LIVE: Cell<i64> = const { Cell::new(0) };
+}
+
+fn live(bytes: usize, sign: i64) {
+    if COUNTING.get() {
+        LIVE.set(LIVE.get() + sign * bytes as i64);
+    }
 }
 
 // SAFETY: every method is the system allocator's.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTING.get() {
-            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+            ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+            live(layout.size(), 1);
         }
         // SAFETY: the caller keeps GlobalAlloc's contract.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        live(layout.size(), -1);
         // SAFETY: the caller keeps GlobalAlloc's contract.
         unsafe { System.dealloc(ptr, layout) }
     }
@@ -142,13 +151,13 @@ fn allocations(flows: u32, actions: &[Action], second_pass: bool) -> u64 {
     for _ in 0..50 {
         b.dp.step();
     }
-    ALLOCATIONS.store(0, Ordering::SeqCst);
+    ALLOCATIONS.set(0);
     COUNTING.set(true);
     for _ in 0..200 {
         b.dp.step();
     }
     COUNTING.set(false);
-    let n = ALLOCATIONS.load(Ordering::SeqCst);
+    let n = ALLOCATIONS.get();
     b.balanced();
     assert!(b.dp.ledger_total().received > 6000);
     assert_eq!(b.dp.ledger_total().dropped(), 0);
@@ -206,4 +215,34 @@ fn warm_batches_allocate_nothing() {
             assert_eq!(n, 0, "{name} with {flows} flows");
         }
     }
+}
+
+/// Bytes of memory that each of 200,000 installed flows may take in the datapath, its actions included.
+/// Translation's own record of a flow comes on top; together they have to stay under 1,200.
+const FLOW_BYTES: i64 = 600;
+
+#[test]
+fn an_installed_flow_is_small() {
+    const FLOWS: u32 = 200_000;
+    let b = Bench::manual();
+    b.add("p1", "mem");
+    let mask = Arc::new(tuple_mask());
+    COUNTING.set(true);
+    for i in 0..FLOWS {
+        let mut op = [Op::FlowPut(FlowPut {
+            mask: Arc::clone(&mask),
+            ..put(
+                &key_of(&udp(i, 0), 1),
+                &mask,
+                &Arc::new(vec![Action::Output(OdpPort(2))]),
+                PmdId::NON_PMD,
+            )
+        })];
+        b.dpif.operate(&mut op);
+    }
+    COUNTING.set(false);
+    assert_eq!(b.dpif.stats().n_flows, u64::from(FLOWS));
+    let each = LIVE.get() / i64::from(FLOWS);
+    println!("{each} bytes per flow");
+    assert!(each <= FLOW_BYTES, "{each} bytes per flow");
 }
