@@ -4,6 +4,7 @@ use super::raw::{Info, Raw, TABLE};
 use super::{Decode, MESSAGE_MAX, Put, Reader};
 use crate::error::{NX_VENDOR, ONF_VENDOR, OfpError};
 use crate::version::Version;
+use std::fmt;
 
 /// Transaction id.
 pub type Xid = u32;
@@ -203,6 +204,19 @@ impl Header {
             more: ident.kind.is_stat() && u16::from_be_bytes(word(10)) & MORE != 0,
             len: ident.len,
         })
+    }
+}
+
+/// The beginning of what `ovs-ofctl ofp-print` and Open vSwitch's logs say of a message.
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.raw.name())?;
+        match Version::from_wire(self.version) {
+            Some(Version::V10) => {}
+            Some(version) => write!(f, " (OF1.{})", version.minor())?,
+            None => write!(f, " (OF 0x{:02x})", self.version)?,
+        }
+        write!(f, " (xid=0x{:x}):", self.xid)
     }
 }
 

@@ -133,6 +133,22 @@ fn differs(case: &Case, header: &Header, message: &Message) -> Option<String> {
     (bytes != case.bytes && !known).then(|| format!("{}\n  {message:?}", hex(&bytes)))
 }
 
+#[test]
+fn headers_are_printed_as_by_open_vswitch() {
+    let mut printed = 0;
+    for case in cases() {
+        // Only messages that are broken as a whole have no header in their text.
+        if let Ok(header) = Header::decode(&case.bytes)
+            && !case.text.starts_with("(***")
+        {
+            let text = header.to_string();
+            assert!(case.text.starts_with(&text), "{}: {text}", case.title);
+            printed += 1;
+        }
+    }
+    assert!(printed > 250, "{printed}");
+}
+
 /// Reads a message both ways; what is read is written in every version. Nothing may panic.
 fn survive(bytes: &[u8]) {
     for cx in [loose(), DecodeCx::default()] {
