@@ -120,6 +120,12 @@ impl Database {
         }
     }
 
+    /// True when the database was read, but is empty or held by another switch.
+    pub(crate) fn has_nothing_for_us(&self) -> bool {
+        let empty = || self.session.replica().singleton("Open_vSwitch").is_none();
+        self.session.is_ready() && (self.lock_lost_said || empty())
+    }
+
     /// Where the rows of the model are.
     pub(crate) fn ids(&self) -> &RowIds {
         &self.ids

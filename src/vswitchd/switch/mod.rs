@@ -167,6 +167,11 @@ impl Switch {
             self.statistics_at = Nanos::ZERO;
             busy = true;
         }
+        // An empty database, or one that another switch holds, is all the configuration there is for now.
+        self.configured |= self
+            .database
+            .as_ref()
+            .is_some_and(Database::has_nothing_for_us);
         if self.configured && now >= self.statistics_at && self.publish() {
             self.statistics_at = now.plus_millis(settings::stats_interval_ms(&self.model.settings));
         }

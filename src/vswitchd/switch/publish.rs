@@ -1,6 +1,7 @@
 //! Status for the database: what is in force, port numbers, device states, counters.
 
 use super::Switch;
+use super::reconcile::datapath_id;
 use crate::db_status::Shown;
 use crate::status;
 use netdev::Device;
@@ -65,17 +66,10 @@ impl Switch {
     fn bridge_row(&self, name: &str) -> Row {
         let mut row = Row::new();
         let bridge = self.backer_of(name).and_then(|b| b.bridge(name).ok());
-        let mac = bridge
-            .and_then(|b| b.iface(name))
-            .map(|i| i.device.etheraddr());
-        let configured = self
-            .model
-            .bridges
-            .get(name)
-            .and_then(|b| b.settings.get("datapath-id"));
-        let id = configured
-            .cloned()
-            .or_else(|| mac.map(|m| format!("{:016x}", m.to_u64())));
+        let id = bridge
+            .zip(self.model.bridges.get(name))
+            .and_then(|(b, wanted)| datapath_id(name, b, wanted))
+            .map(|id| format!("{id:016x}"));
         row.insert("datapath_id".to_owned(), Datum::optional(id));
         row.insert("datapath_version".to_owned(), Datum::one("<built-in>"));
         row

@@ -6,7 +6,8 @@
 use super::{Switch, rules, settings};
 use crate::controllers::Conversation;
 use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
-use backer::{Backer, BackerError, BridgeSettings, IfaceConfig, Options, PortConfig};
+use backer::{Backer, BackerError, Bridge, BridgeSettings, IfaceConfig, Options, PortConfig};
+use base::sync::lock;
 use flow::OfPort;
 use xlate::VlanMode;
 use xlate::port::PriorityTags;
@@ -42,6 +43,7 @@ impl Switch {
                 tracing::error!(target: "bridge", "bridge {name}: {e}");
             }
         }
+        self.set_datapath_ids(&model);
         self.configure_conversations(&model);
         self.model = model;
     }
@@ -56,6 +58,28 @@ impl Switch {
                 .find(|b| b.bridges().contains_key(name));
             if let Some(backer) = owner {
                 conversation.settle(backer, now);
+            }
+        }
+    }
+
+    /// Tells every bridge its datapath id: the configured one, or the local port's address.
+    fn set_datapath_ids(&self, model: &Model) {
+        for (name, wanted) in &model.bridges {
+            let Some(backer) = self.backer_of(name) else {
+                continue;
+            };
+            let id = backer
+                .bridge(name)
+                .ok()
+                .and_then(|b| datapath_id(name, b, wanted));
+            let (Some(id), Ok(ofproto)) = (id, backer.ofproto(name)) else {
+                continue;
+            };
+            let mut ofproto = lock(&ofproto);
+            let settings = ofproto.settings_mut();
+            if settings.datapath_id != id {
+                settings.datapath_id = id;
+                tracing::info!(target: "bridge", "bridge {name}: using datapath ID {id:016x}");
             }
         }
     }
@@ -183,6 +207,18 @@ impl Switch {
         settings::apply(&backer, &model.settings);
         Ok(backer)
     }
+}
+
+/// A bridge's datapath id: `other_config:datapath-id`, or its address.
+pub(super) fn datapath_id(name: &str, bridge: &Bridge, wanted: &BridgeModel) -> Option<u64> {
+    let configured = wanted
+        .settings
+        .get("datapath-id")
+        .map(|t| t.trim_start_matches("0x"));
+    let configured = configured
+        .and_then(|t| u64::from_str_radix(t, 16).ok())
+        .filter(|id| *id != 0);
+    configured.or_else(|| bridge.iface(name).map(|i| i.device.etheraddr().to_u64()))
 }
 
 /// The datapath type that a bridge runs on. There is no kernel datapath here: `system` is `netdev`.
