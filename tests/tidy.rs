@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Files that may hold `unsafe`, each with the reason in its UNSAFETY line.
 const UNSAFE: &[&str] = &[
+    "src/backer/tests/alone/counting.rs",
     "src/base/cpu.rs",
     "src/base/poll.rs",
     "src/netdev/afxdp/rings.rs",
