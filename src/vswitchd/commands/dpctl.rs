@@ -93,7 +93,7 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// Every datapath, by type and name.
-fn all(s: &Switch) -> Vec<Arc<dyn Dpif>> {
+pub(super) fn all(s: &Switch) -> Vec<Arc<dyn Dpif>> {
     let mut out = Vec::new();
     for type_name in s.dpifs().types() {
         for name in s.dpifs().enumerate(&type_name).unwrap_or_default() {
@@ -107,7 +107,7 @@ fn all(s: &Switch) -> Vec<Arc<dyn Dpif>> {
     out
 }
 
-fn named(s: &Switch, text: &str) -> Result<Arc<dyn Dpif>, String> {
+pub(super) fn named(s: &Switch, text: &str) -> Result<Arc<dyn Dpif>, String> {
     let (name, type_name) = dpif::registry::parse_name(text);
     s.dpifs()
         .open(name, type_name, dpif::OpenMode::Existing)

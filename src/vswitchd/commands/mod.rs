@@ -5,6 +5,7 @@ mod debug;
 mod dpctl;
 mod dummy;
 mod packets;
+mod pmd;
 mod process;
 mod ringway;
 mod trace;
@@ -22,5 +23,6 @@ pub(crate) fn all() -> Commands<Switch> {
     ringway::add(&mut commands);
     dpctl::add(&mut commands);
     trace::add(&mut commands);
+    pmd::add(&mut commands);
     commands
 }
