@@ -21,18 +21,26 @@ fn learns(lab: &Lab, switch: &Daemon) {
         .lines()
         .find(|l| l.contains("eth_type(0x0800)") && l.contains(&format!("eth(src={}", mac(1))));
     let there = there.unwrap_or_else(|| unreachable!("{flows}"));
-    assert!(there.contains("ipv4(frag=no)"), "looks at no address: {there}");
+    assert!(
+        there.contains("ipv4(frag=no)"),
+        "looks at no address: {there}"
+    );
     assert!(!there.contains("icmp"), "looks at no layer 4: {there}");
     let more = switch.ask(&["dump-flows", "--more"]);
     assert!(more.contains("ufid:"), "{more}");
-    assert!(switch.ask(&["upcall", "show"]).contains("flows         : (current"));
+    assert!(
+        switch
+            .ask(&["upcall", "show"])
+            .contains("flows         : (current")
+    );
 }
 
 fn learns_on_afxdp(mode: &str) {
     let lab = Lab::new(2);
     for n in [1, 2] {
         // In generic mode the kernel's super-packets would not fit a frame.
-        lab.host(n).run("ethtool -K eth0 tso off gso off >/dev/null 2>&1");
+        lab.host(n)
+            .run("ethtool -K eth0 tso off gso off >/dev/null 2>&1");
     }
     let options = format!("options = {{ xdp-mode = \"{mode}\" }}");
     let switch = Daemon::start(&lab, &bridge(2, "afxdp", &options));
@@ -68,7 +76,8 @@ fn a_learning_switch_on_packet_sockets_with_every_offload_on() {
 #[test]
 fn offloads_of_a_packet_socket_are_finished_towards_afxdp() {
     let lab = Lab::new(2);
-    let config = "[bridge.br0.port.p1]\nclass = \"system\"\n[bridge.br0.port.p2]\nclass = \"afxdp\"\n";
+    let config =
+        "[bridge.br0.port.p1]\nclass = \"system\"\n[bridge.br0.port.p2]\nclass = \"afxdp\"\n";
     let switch = Daemon::start(&lab, config);
     learns(&lab, &switch);
     tcp(lab.host(1), lab.host(2), "192.0.2.2", 4_000_000);
@@ -79,9 +88,14 @@ fn the_host_takes_part_by_its_local_port_and_a_tap() {
     let lab = Lab::new(1);
     let config = bridge(1, "afxdp", "") + "[bridge.br0.port.t0]\nclass = \"tap\"\n";
     let switch = Daemon::start(&lab, &config);
-    lab.switch.run("ip addr add 192.0.2.100/24 dev br0; ip link set br0 up; ip link set t0 up");
+    lab.switch
+        .run("ip addr add 192.0.2.100/24 dev br0; ip link set br0 up; ip link set t0 up");
     let answer = lab.host(1).attempt("ping -c 3 -i 0.2 -W 2 192.0.2.100");
-    assert!(answer.is_ok(), "{answer:?}\n{}", switch.ask(&["dump-flows"]));
+    assert!(
+        answer.is_ok(),
+        "{answer:?}\n{}",
+        switch.ask(&["dump-flows"])
+    );
     lab.switch.run("ping -c 2 -i 0.1 -W 2 192.0.2.1");
     tcp(lab.host(1), &lab.switch, "192.0.2.100", 2_000_000);
     tcp(&lab.switch, lab.host(1), "192.0.2.1", 2_000_000);
@@ -115,7 +129,11 @@ fn vlans_keep_access_ports_apart_and_a_trunk_carries_tags() {
         let line = fdb.lines().find(|l| l.contains(&mac(n)))?;
         line.split_whitespace().nth(1)?.parse().ok()
     };
-    assert_eq!([1, 2, 3, 4].map(vlan), [Some(10), Some(10), Some(20), Some(10)], "{fdb}");
+    assert_eq!(
+        [1, 2, 3, 4].map(vlan),
+        [Some(10), Some(10), Some(20), Some(10)],
+        "{fdb}"
+    );
 }
 
 #[test]
@@ -138,7 +156,10 @@ options = { peer = "to1" }
     lab.ping(2, 1);
     for bridge in ["br0", "br1"] {
         let fdb = switch.ask(&["fdb", bridge]);
-        assert!(fdb.contains(&mac(1)) && fdb.contains(&mac(2)), "{bridge}:\n{fdb}");
+        assert!(
+            fdb.contains(&mac(1)) && fdb.contains(&mac(2)),
+            "{bridge}:\n{fdb}"
+        );
     }
     switch.reload(&config.replace("[bridge.br1.port.to0]", "[bridge.br1.port.other]"));
     until("the bridges are apart", || lab.apart(1, 2));
@@ -166,7 +187,10 @@ rules = [
     assert!(lab.apart(3, 1), "no rule lets it in");
     let trace = |flow: &str| switch.ask(&["trace", "br0", flow]);
     let through = trace("in_port=p1,icmp,nw_src=192.0.2.1,nw_dst=192.0.2.2");
-    assert!(through.contains("Datapath actions: ") && through.contains("resubmit(,1)"), "{through}");
+    assert!(
+        through.contains("Datapath actions: ") && through.contains("resubmit(,1)"),
+        "{through}"
+    );
     assert!(!through.contains("Datapath actions: drop"), "{through}");
     assert!(trace("in_port=p1,icmp,nw_dst=192.0.2.3").contains("Datapath actions: drop"));
     let drops = switch.ask(&["drops"]);

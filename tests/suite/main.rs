@@ -5,5 +5,17 @@
 
 mod kit;
 
+/// Packets that lie: all accounted for, nobody hurt.
+mod hostile;
+/// An idle switch sleeps.
+mod idle;
+/// The switch ends, in order or not: nothing is left.
+mod killing;
 /// Bridges forward: every class, VLANs, patch ports, rules, the commands that show it.
 mod learning;
+/// Devices go and come back.
+mod reborn;
+/// What cannot be is named.
+mod refusals;
+/// SIGHUP applies differences.
+mod reload;

@@ -63,7 +63,11 @@ impl Daemon {
 
     /// Answer to a `ringway` command.
     pub(crate) fn try_ask(&self, words: &[&str]) -> Result<String, String> {
-        outcome(Command::new(ringway()).args(words).env("OVS_RUNDIR", self.dir.path()))
+        outcome(
+            Command::new(ringway())
+                .args(words)
+                .env("OVS_RUNDIR", self.dir.path()),
+        )
     }
 
     /// Answer to a `ringway` command that must succeed.
@@ -141,8 +145,16 @@ impl Daemon {
     pub(crate) fn ticks(&self) -> u64 {
         let stat = format!("/proc/{}/stat", self.child.id());
         let stat = std::fs::read_to_string(stat).expect("a live daemon");
-        let fields: Vec<&str> = stat.rsplit(") ").next().expect("a stat").split(' ').collect();
-        [11, 12].iter().map(|i| fields[*i].parse::<u64>().expect("ticks")).sum()
+        let fields: Vec<&str> = stat
+            .rsplit(") ")
+            .next()
+            .expect("a stat")
+            .split(' ')
+            .collect();
+        [11, 12]
+            .iter()
+            .map(|i| fields[*i].parse::<u64>().expect("ticks"))
+            .sum()
     }
 }
 
@@ -152,8 +164,13 @@ impl Drop for Daemon {
         drop(self.child.wait());
         if std::thread::panicking() {
             let log = self.log();
-            let telling = log.lines().filter(|l| !l.contains("|INFO|netdev@ovs-netdev"));
-            eprintln!("the switch's log:\n{}", telling.collect::<Vec<_>>().join("\n"));
+            let telling = log
+                .lines()
+                .filter(|l| !l.contains("|INFO|netdev@ovs-netdev"));
+            eprintln!(
+                "the switch's log:\n{}",
+                telling.collect::<Vec<_>>().join("\n")
+            );
         }
     }
 }

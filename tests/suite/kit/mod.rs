@@ -44,8 +44,12 @@ impl Namespace {
     /// A command that will run in the namespace and be killed with the calling thread.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut c = Command::new("nsenter");
-        c.args(["-t", &self.pid().to_string(), "-n"])
-            .args(["setpriv", "--pdeathsig", "KILL", program]);
+        c.args(["-t", &self.pid().to_string(), "-n"]).args([
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            program,
+        ]);
         c
     }
 
