@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     // A wrong file is told to the person who starts the switch, before anything is changed.
     if let Source::Toml(path) = &options.source
         && daemon::role() == daemon::Role::Foreground
-        && let Err(faults) = crate::config::load(path)
+        && let Err(faults) = crate::switch::read_file(path)
     {
         eprintln!("{faults}");
         return ExitCode::FAILURE;

@@ -99,6 +99,11 @@ fn arrived(lab: &Lab) -> usize {
         .unwrap_or_else(|e| unreachable!("{line}: {e}"))
 }
 
+/// Frames whose VLAN tag is cut off never get as far as a packet socket.
+fn kernel_eats(frame: &[u8]) -> bool {
+    frame.len() < 20 && [[0x88, 0xa8], [0x81, 0]].contains(&[frame[12], frame[13]])
+}
+
 fn takes_lies(class: &str) {
     let lab = Lab::new(4);
     let mut switch = Daemon::start(&lab, &config(class));
@@ -107,13 +112,22 @@ fn takes_lies(class: &str) {
     let (mut host, before) = (Raw::on(lab.host(3)), arrived(&lab) + dropped(&switch));
     let mut sent = 0;
     for frame in spoiled() {
-        sent += usize::from(host.send(&frame));
+        let taken = host.send(&frame);
+        sent += usize::from(taken && (class == "afxdp" || !kernel_eats(&frame)));
     }
     assert!(sent > 1000);
-    until("each is forwarded or dropped for a reason", || {
-        let (there, lost) = (arrived(&lab), dropped(&switch));
-        there + lost - before == sent
+    let account = || (arrived(&lab) + dropped(&switch) - before, sent);
+    let mut last = (0, 0);
+    until("nothing moves any more", || {
+        let before = std::mem::replace(&mut last, account());
+        last.0 == last.1 || last == before && last.0 > 0
     });
+    assert_eq!(
+        last.0,
+        last.1,
+        "forwarded or dropped for a reason; {}",
+        switch.ask(&["drops"])
+    );
     assert!(switch.alive());
     let count = stream.stop();
     assert_eq!(count.lost, 0, "of {} on the other ports", count.sent);

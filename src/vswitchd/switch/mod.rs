@@ -24,9 +24,13 @@ use datapath::{Environment, NetdevProvider, Threading, Topology};
 use netdev::Registry;
 use netdev::dummy::Dummies;
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 
 /// How often status and housekeeping are looked at when nothing else happens, milliseconds.
 const HOUSEKEEPING_MS: u64 = 100;
+
+/// Devices that could not be had are tried again this long after any kernel device changed, milliseconds.
+const RETRY_MS: u64 = 500;
 
 /// The switch.
 #[derive(Debug)]
@@ -48,6 +52,9 @@ pub(crate) struct Switch {
     packet_ins: Arc<PacketIns>,
     /// What is wrong with an interface, by name.
     errors: BTreeMap<String, String>,
+    /// `netdev::changes` when the model was last applied.
+    devices_seen: u64,
+    retry_at: Nanos,
     housekeeping_at: Nanos,
     statistics_at: Nanos,
     configured: bool,
@@ -81,6 +88,8 @@ impl Switch {
             conversations: BTreeMap::new(),
             packet_ins: Arc::new(PacketIns::new().map_err(|e| e.to_string())?),
             errors: BTreeMap::new(),
+            devices_seen: 0,
+            retry_at: Nanos::ZERO,
             housekeeping_at: Nanos::ZERO,
             statistics_at: Nanos::ZERO,
             configured: false,
@@ -95,8 +104,7 @@ impl Switch {
         let Source::Toml(path) = &self.source else {
             return;
         };
-        match crate::config::load(path).and_then(|model| rules::check(&model, path).map(|()| model))
-        {
+        match read_file(path) {
             Ok(model) => {
                 self.apply(model);
                 self.configured = true;
@@ -119,8 +127,18 @@ impl Switch {
             for backer in self.backers.values_mut() {
                 busy |= backer.run();
             }
+            self.try_again(now);
         }
         busy | self.run_conversations(now)
+    }
+
+    /// A device that was missing or not usable may have come: what could not be had is tried again.
+    fn try_again(&mut self, now: Nanos) {
+        let changed = netdev::changes().read() != self.devices_seen;
+        if changed && now >= self.retry_at && !self.errors.is_empty() {
+            self.apply(self.model.clone());
+            self.retry_at = now.plus_millis(RETRY_MS);
+        }
     }
 
     /// Lets every bridge talk with its controllers.
@@ -258,6 +276,16 @@ impl Switch {
     pub(crate) fn exit_requested(&self) -> bool {
         self.exit.is_some()
     }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// Every fault in it, a line each.
+pub(crate) fn read_file(path: &Path) -> Result<Model, String> {
+    let model = crate::config::load(path)?;
+    rules::check(&model, path)?;
+    Ok(model)
 }
 
 /// Registers the datapath types: the only place where that is done.

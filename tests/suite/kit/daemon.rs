@@ -90,9 +90,11 @@ impl Daemon {
         out
     }
 
-    /// Packets of a rule in the tables of a bridge, found by a piece of its text.
+    /// Packets of a rule in the tables of a bridge, found by a piece of its text, as `ovs-ofctl` shows it.
     pub(crate) fn rule_packets(&self, bridge: &str, piece: &str) -> Option<u64> {
-        let all = self.ask(&["ctl", "bridge/dump-flows", bridge]);
+        let socket = self.dir.path().join(format!("{bridge}.mgmt"));
+        let all = outcome(Command::new("ovs-ofctl").arg("dump-flows").arg(socket));
+        let all = all.expect("the bridge speaks OpenFlow");
         let line = all.lines().find(|l| l.contains(piece))?;
         let count = line.split("n_packets=").nth(1)?.split(',').next()?;
         count.parse().ok()
