@@ -95,7 +95,7 @@ fn send(to: SocketAddr, go_on: &AtomicBool) -> Count {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("bind");
     socket.connect(to).expect("connect");
     let mut waiting = BTreeSet::new();
-    let mut collect = |waiting: &mut BTreeSet<u32>, patience: Duration| {
+    let collect = |waiting: &mut BTreeSet<u32>, patience: Duration| {
         socket.set_read_timeout(Some(patience)).expect("timeout");
         let mut number = [0; 4];
         let got = socket.recv(&mut number).is_ok();
