@@ -130,6 +130,8 @@ impl Ctx<'_> {
         });
         self.exit = exit;
         self.restore(kept);
+        // Both outcomes ran it. (Open vSwitch forgets it in the second and runs it once more for all.)
+        self.action_set.clear();
         true
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) snap: &'a Snapshot,
     /// The bridge the packet is in.
     pub(crate) bridge: &'a XBridge,
+    /// The bridge that translation began in.
+    pub(crate) entry: BridgeId,
     /// Version of its tables; the pin keeps what it sees alive.
     pub(crate) version: u64,
     pin: Option<ofproto::Pin>,
@@ -147,6 +149,7 @@ impl<'a> Ctx<'a> {
         };
         Self {
             snap,
+            entry: bridge.id,
             bridge,
             version,
             pin,

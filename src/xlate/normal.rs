@@ -227,7 +227,10 @@ impl<'a> Ctx<'a> {
         let known = macs.lookup(vlan, mac).map(BundleId::of);
         let learned = self.out.effects.iter().rev().find_map(|e| match e {
             Effect::MacLearn { bridge, seen, .. }
-                if *bridge == self.bridge.id && seen.vlan == vlan && seen.mac == mac =>
+                if self.may_learn
+                    && *bridge == self.bridge.id
+                    && seen.vlan == vlan
+                    && seen.mac == mac =>
             {
                 macs.after_update(seen, self.now)
             }

@@ -350,11 +350,22 @@ impl XBundle {
         }
     }
 
-    /// True when `vid` is trunked here (never, on an access port).
+    /// True when `vid` is trunked here: never on an access port; a native VLAN always is, and
+    /// then VLAN 0 never; a tunnel carries whatever comes.
     #[must_use]
     pub fn trunks_vlan(&self, vid: u16) -> bool {
-        self.vlan_mode != VlanMode::Access && self.trunks.as_ref().is_none_or(|t| t.contains(vid))
+        let listed = || self.trunks.as_ref().is_none_or(|t| t.contains(vid));
+        match self.vlan_mode {
+            VlanMode::Access => false,
+            VlanMode::Trunk => listed(),
+            VlanMode::Dot1qTunnel => true,
+            VlanMode::NativeTagged | VlanMode::NativeUntagged => match self.vlan {
+                Some(native) if native != 0 => vid == native || vid != 0 && listed(),
+                _ => listed(),
+            },
+        }
     }
+
     /// True when a tunnel port carries customer VLAN `vid`.
     #[must_use]
     pub fn allows_cvlan(&self, vid: u16) -> bool {

@@ -88,6 +88,11 @@ pub(crate) fn action(ctx: &Ctx<'_>, act: &Act) -> String {
 pub(crate) fn found(ctx: &Ctx<'_>, found: &Found, table: u8) -> String {
     let mut out = format!("{table:2}. ");
     match found {
+        // Beyond a patch port Open vSwitch shows the hidden rules that it has for this.
+        Found::MissPacketIn if ctx.bridge.id != ctx.entry => {
+            out.push_str("reg0=0x1, priority 0");
+        }
+        Found::Miss if ctx.bridge.id != ctx.entry => out.push_str("reg0=0x2, priority 0"),
         Found::MissPacketIn => out.push_str("No match, and a \"packet-in\" is called for."),
         Found::Miss => out.push_str("No match."),
         Found::DropFragment => {
@@ -143,7 +148,7 @@ pub(crate) fn hex(n: u32) -> String {
 fn hex_bytes(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     match digits.trim_start_matches('0') {
-        "" => "0x0".into(),
+        "" => "0".into(),
         d => format!("0x{d}"),
     }
 }

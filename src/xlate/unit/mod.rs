@@ -4,6 +4,8 @@
 mod basic;
 mod dice;
 mod oracle;
+mod peer;
+mod vary;
 
 use crate::*;
 use base::clock::Nanos;
@@ -117,9 +119,13 @@ impl Rig {
     }
 }
 
-/// Adds a plain port `p<i>`.
+/// Adds a plain port, named after its datapath port as Open vSwitch's dummy datapath numbers them.
 pub(crate) fn add_port(br: &mut XBridge, i: u16, odp: u32) {
-    let name = format!("p{i}");
+    let name = if odp == OdpPort::NONE.0 {
+        format!("patch-{}", br.name)
+    } else {
+        format!("p{odp}")
+    };
     br.add_port(
         XPort::new(OfPort(i), OdpPort(odp), &name),
         XBundle::new(BundleId(i.into()), &name, OfPort(i)),

@@ -6,7 +6,7 @@
 //! that proves it wrong. Places for which none can exist are listed with the reason.
 
 use super::Rig;
-use super::dice;
+use super::{dice, vary};
 use crate::*;
 use base::rng::Rng;
 use flow::{Flow, Mask};
@@ -196,7 +196,7 @@ fn neighbours_get_the_same_actions() {
     let mut neighbours = 0;
     for seed in first..first + tables {
         let mut r = Rng::new(seed);
-        let rig = dice::rig(&mut r);
+        let rig = vary::rig(&mut r);
         for _ in 0..n_packets / tables {
             for (packet, _) in packets(&rig, &mut r) {
                 match probe(&rig, &mut r, &packet, None) {
@@ -241,7 +241,7 @@ fn every_mark_is_needed() {
     let mut tried = 0u64;
     for seed in 1..=rounds {
         let mut r = Rng::new(seed.wrapping_mul(0x9e37_79b9));
-        let rig = dice::rig(&mut r);
+        let rig = vary::rig(&mut r);
         for _ in 0..40 {
             for (packet, out) in packets(&rig, &mut r) {
                 tried += 1;
