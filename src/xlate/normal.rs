@@ -310,7 +310,11 @@ impl<'a> Ctx<'a> {
             self.wc
                 .mark(Site::CustomerVlan, |m| m.vlans[1].tci = U16::MAX_VALUE);
         }
-        if bundle.vlan_mode == VlanMode::NativeUntagged {
+        // A mirror copies to an access port without having looked at the VLAN.
+        if matches!(
+            bundle.vlan_mode,
+            VlanMode::NativeUntagged | VlanMode::Access
+        ) {
             self.wc.mark_hidden(Site::NativeVlan, |m| {
                 m.vlans[0].tci |= U16::new(Vlan::VID_MASK | Vlan::CFI);
             });
