@@ -78,11 +78,15 @@ pub(crate) struct Uses {
     pub(crate) groups: bool,
     pub(crate) meters: bool,
     pub(crate) learns: bool,
+    pub(crate) tlvs: bool,
 }
 
 impl Uses {
     pub(crate) fn of(acts: &[Act]) -> Self {
-        let mut uses = Self::default();
+        let mut uses = Self {
+            tlvs: crate::tlv::acts_use(acts) != 0,
+            ..Self::default()
+        };
         each(acts, &mut |a| match a {
             Act::Group(_) => uses.groups = true,
             Act::Meter(_) => uses.meters = true,

@@ -4,6 +4,7 @@
 use crate::acts;
 use crate::expiry::Expiry;
 use crate::rule::{Rule, RuleId};
+use crate::tlv::TlvUsers;
 use base::sync::Arc;
 use openflow::LearnAct;
 use std::collections::{BTreeMap, HashMap};
@@ -56,11 +57,13 @@ pub(crate) struct Books {
     pub(crate) groups: Users,
     pub(crate) meters: Users,
     pub(crate) cookies: Option<Cookies>,
+    pub(crate) tlvs: TlvUsers,
 }
 
 impl Books {
     pub(crate) fn enter(&mut self, rule: &Arc<Rule>) {
         self.expiry.enter(rule);
+        self.tlvs.enter(rule);
         if let Some(cookies) = &mut self.cookies {
             cookies.insert((rule.cookie, rule.id), Arc::clone(rule));
         }
@@ -75,6 +78,7 @@ impl Books {
 
     pub(crate) fn leave(&mut self, rule: &Rule) {
         self.expiry.leave(rule);
+        self.tlvs.leave(rule);
         if let Some(cookies) = &mut self.cookies {
             cookies.remove(&(rule.cookie, rule.id));
         }

@@ -6,32 +6,16 @@ use base::sync::{Arc, AtomicU64, Ordering, RwLock, read, write};
 use classifier::Version;
 use flow::{FieldId, FieldValue, OfPort};
 use openflow::Acts;
+pub use openflow::{GROUP_ALL, GROUP_MAX, GroupType};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// "Any group": watch no group, match every group.
-pub const GROUP_ANY: u32 = 0xffff_ffff;
-/// "All groups" in messages.
-pub const GROUP_ALL: u32 = 0xffff_fffc;
-/// Highest number a group can have.
-pub const GROUP_MAX: u32 = 0xffff_ff00;
+pub const GROUP_ANY: u32 = openflow::flow_mod::ANY_GROUP;
 /// Most hash values a select group's map can have.
 pub const HASH_VALUES_MAX: u64 = 4096;
 /// Most hash values when the controller named no selection method.
 pub const HASH_VALUES_DEFAULT_MAX: u64 = 256;
-
-/// What a group does with its buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum GroupType {
-    /// Executes all.
-    All = 0,
-    /// Picks one by weight.
-    Select = 1,
-    /// Has only one.
-    Indirect = 2,
-    /// Takes the first that is alive.
-    FastFailover = 3,
-}
 
 /// How a select group picks, as the controller asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -276,6 +260,20 @@ impl Groups {
             .values()
             .flatten()
             .filter(|g| g.visible_in(version))
+            .cloned()
+            .collect()
+    }
+    /// Groups with numbers above `after`, ascending, at most `n`.
+    pub(crate) fn after(&self, after: Option<u32>, n: usize, version: Version) -> Vec<Arc<Group>> {
+        let from = match after {
+            None => Bound::Unbounded,
+            Some(id) => Bound::Excluded(id),
+        };
+        read(&self.by_id)
+            .range((from, Bound::Unbounded))
+            .flat_map(|(_, versions)| versions)
+            .filter(|g| g.visible_in(version))
+            .take(n)
             .cloned()
             .collect()
     }

@@ -4,44 +4,23 @@
 //! has it. A deleted group takes the flows that use it along.
 
 use crate::event::Requester;
-use crate::group::{Bucket, GROUP_ALL, GROUP_MAX, Group, GroupType, SelectionConfig};
+use crate::group::{Bucket, GROUP_ALL, GROUP_MAX, Group, SelectionConfig};
 use crate::switch::Ofproto;
 use crate::txn::Txn;
 use base::sync::Arc;
 use openflow::RemovedReason;
-use openflow::{FlowFlags, FlowModCommand, OfpError};
-
-/// Highest number a bucket can have.
-pub const BUCKET_MAX: u32 = 0xffff_ff00;
-/// The first bucket, in commands.
-pub const BUCKET_FIRST: u32 = 0xffff_fffd;
-/// The last bucket, in commands.
-pub const BUCKET_LAST: u32 = 0xffff_fffe;
-/// All buckets, in commands.
-pub const BUCKET_ALL: u32 = 0xffff_ffff;
-
-/// What a group mod does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GroupCommand {
-    /// Adds a group.
-    Add,
-    /// Changes a group.
-    Modify,
-    /// Adds a group, or changes it when there is one.
-    AddOrModify,
-    /// Deletes a group, or all.
-    Delete,
-    /// Inserts buckets after (or before) this one.
-    InsertBucket(u32),
-    /// Removes this bucket.
-    RemoveBucket(u32),
-}
+use openflow::{
+    BUCKET_ALL, BUCKET_FIRST, BUCKET_LAST, BUCKET_MAX, FlowFlags, FlowModCommand, GroupCommand,
+    GroupType, OfpError,
+};
 
 /// A group mod.
 #[derive(Debug)]
 pub struct GroupSpec {
     /// What to do.
     pub command: GroupCommand,
+    /// The bucket after which others are inserted, or the one that is removed.
+    pub at: u32,
     /// The group, or [`GROUP_ALL`] for deletion.
     pub id: u32,
     /// What it does with its buckets.
@@ -94,12 +73,12 @@ impl Ofproto {
     ) -> Result<(), OfpError> {
         let (kind, config, buckets) = match spec.command {
             // Type and properties stay as they are when only buckets change.
-            GroupCommand::InsertBucket(at) => {
-                let buckets = insert_buckets(&old.buckets, spec.buckets, at)?;
+            GroupCommand::InsertBucket => {
+                let buckets = insert_buckets(&old.buckets, spec.buckets, spec.at)?;
                 (old.kind, old.config.clone(), buckets)
             }
-            GroupCommand::RemoveBucket(at) => {
-                let buckets = remove_bucket(&old.buckets, at)?;
+            GroupCommand::RemoveBucket => {
+                let buckets = remove_bucket(&old.buckets, spec.at)?;
                 (old.kind, old.config.clone(), buckets)
             }
             _ => (spec.kind, spec.config, spec.buckets),
@@ -174,9 +153,14 @@ mod tests {
             .collect()
     }
 
-    fn change(of: &mut Ofproto, command: GroupCommand, ids: &[u32]) -> Result<(), OfpError> {
+    fn change(
+        of: &mut Ofproto,
+        (command, at): (GroupCommand, u32),
+        ids: &[u32],
+    ) -> Result<(), OfpError> {
         let spec = GroupSpec {
             command,
+            at,
             id: 7,
             kind: GroupType::Select,
             buckets: buckets(ids),
@@ -203,32 +187,33 @@ mod tests {
         use GroupCommand::{Add, Delete, InsertBucket, Modify, RemoveBucket};
         let mut of = Ofproto::new("br0");
         let unknown = Err(OfpError::OFPGMFC_UNKNOWN_GROUP);
-        assert_eq!(change(&mut of, Modify, &[]), unknown);
-        change(&mut of, Add, &[1, 2]).expect("new");
+        assert_eq!(change(&mut of, (Modify, 0), &[]), unknown);
+        change(&mut of, (Add, 0), &[1, 2]).expect("new");
         assert_eq!(
-            change(&mut of, Add, &[1]),
+            change(&mut of, (Add, 0), &[1]),
             Err(OfpError::OFPGMFC_GROUP_EXISTS)
         );
-        let steps: [(GroupCommand, &[u32], &[u32]); 6] = [
-            (InsertBucket(BUCKET_FIRST), &[3], &[3, 1, 2]),
-            (InsertBucket(BUCKET_LAST), &[4, 5], &[3, 1, 2, 4, 5]),
-            (InsertBucket(1), &[6], &[3, 1, 6, 2, 4, 5]),
-            (RemoveBucket(BUCKET_FIRST), &[], &[1, 6, 2, 4, 5]),
-            (RemoveBucket(BUCKET_LAST), &[], &[1, 6, 2, 4]),
-            (RemoveBucket(6), &[], &[1, 2, 4]),
+        type Step<'a> = ((GroupCommand, u32), &'a [u32], &'a [u32]);
+        let steps: [Step<'_>; 6] = [
+            ((InsertBucket, BUCKET_FIRST), &[3], &[3, 1, 2]),
+            ((InsertBucket, BUCKET_LAST), &[4, 5], &[3, 1, 2, 4, 5]),
+            ((InsertBucket, 1), &[6], &[3, 1, 6, 2, 4, 5]),
+            ((RemoveBucket, BUCKET_FIRST), &[], &[1, 6, 2, 4, 5]),
+            ((RemoveBucket, BUCKET_LAST), &[], &[1, 6, 2, 4]),
+            ((RemoveBucket, 6), &[], &[1, 2, 4]),
         ];
         for (command, new, want) in steps {
             change(&mut of, command, new).expect("proper");
             assert_eq!(ids(&of), want);
         }
         let exists = Err(OfpError::OFPGMFC_BUCKET_EXISTS);
-        assert_eq!(change(&mut of, InsertBucket(BUCKET_LAST), &[2]), exists);
+        assert_eq!(change(&mut of, (InsertBucket, BUCKET_LAST), &[2]), exists);
         let unknown = Err(OfpError::OFPGMFC_UNKNOWN_BUCKET);
-        assert_eq!(change(&mut of, RemoveBucket(9), &[]), unknown);
-        assert_eq!(change(&mut of, InsertBucket(9), &[8]), unknown);
+        assert_eq!(change(&mut of, (RemoveBucket, 9), &[]), unknown);
+        assert_eq!(change(&mut of, (InsertBucket, 9), &[8]), unknown);
         assert_eq!(ids(&of), [1, 2, 4]);
-        change(&mut of, Delete, &[]).expect("always");
-        change(&mut of, Delete, &[]).expect("always");
+        change(&mut of, (Delete, 0), &[]).expect("always");
+        change(&mut of, (Delete, 0), &[]).expect("always");
         assert!(of.group(7).is_none());
         assert_eq!(of.pipeline().groups.all(u64::MAX - 1).len(), 0);
     }

@@ -22,7 +22,6 @@
 
 mod acts;
 mod books;
-#[expect(dead_code, reason = "bundles, roles and monitors are next")]
 mod conn;
 pub mod event;
 mod eviction;
@@ -40,6 +39,7 @@ pub mod settings;
 pub mod switch;
 pub mod table_state;
 pub mod tables;
+pub mod tlv;
 pub mod txn;
 #[cfg(test)]
 mod unit;
@@ -47,15 +47,15 @@ pub mod walk;
 
 pub use conn::{
     CloseReason, ConnKind, ConnSettings, ConnStatus, ControllerPacket, Controllers, Cx,
-    MISS_SEND_LEN_DEFAULT, Role, packet_flow,
+    MISS_SEND_LEN_DEFAULT, packet_flow,
 };
 pub use event::{ConnId, Event, FlowChange, Requester, Vacancy};
 pub use flow_mod::PreparedFlowMod;
 pub use group::{Bucket, Group, GroupType, Groups, Selection, SelectionConfig};
-pub use group_mod::{GroupCommand, GroupSpec};
+pub use group_mod::GroupSpec;
 pub use learn::Learned;
-pub use meter::{Meter, MeterBand, MeterConfig, Meters};
-pub use openflow::{FlowFlags, RemovedReason};
+pub use meter::{Meter, Meters};
+pub use openflow::{FlowFlags, GroupCommand, MeterBand, MeterConfig, RemovedReason, Role};
 pub use port_numbers::PortNumbers;
 pub use ports::Port;
 pub use provider::{NoProvider, PacketPlan, Provider};
@@ -67,6 +67,9 @@ pub use tables::{INTERNAL_TABLE, N_TABLES, Pin, Table, TableMiss, Tables};
 pub use txn::Txn;
 pub use walk::Walk;
 
+use base::sync::{Arc, Slot};
+use flow::TunTable;
+
 /// What translation sees of a bridge's OpenFlow state.
 #[derive(Debug, Default)]
 pub struct Pipeline {
@@ -76,4 +79,13 @@ pub struct Pipeline {
     pub groups: Groups,
     /// The meters.
     pub meters: Meters,
+    tun: Slot<TunTable>,
+}
+
+impl Pipeline {
+    /// Where tunnel options stand in flows.
+    #[must_use]
+    pub fn tun_table(&self) -> Arc<TunTable> {
+        self.tun.load_full()
+    }
 }

@@ -2,38 +2,9 @@
 
 use base::clock::Nanos;
 use base::sync::{Arc, RwLock, read, write};
+use openflow::MeterConfig;
+pub use openflow::{METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH};
 use std::collections::BTreeMap;
-
-/// Highest number of a real meter.
-pub const METER_MAX: u32 = 0xffff_0000;
-/// The meter of packets that go to userspace.
-pub const METER_SLOWPATH: u32 = 0xffff_fffd;
-/// The meter of packets that go to controllers.
-pub const METER_CONTROLLER: u32 = 0xffff_fffe;
-/// "All meters" in messages.
-pub const METER_ALL: u32 = 0xffff_ffff;
-
-/// One band of a meter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MeterBand {
-    /// 1 drop, 2 remark DSCP.
-    pub kind: u16,
-    /// Rate, in kbit/s or packets/s.
-    pub rate: u32,
-    /// Burst, in the unit of the rate times seconds.
-    pub burst_size: u32,
-    /// Drop precedence levels to add, for remarking.
-    pub prec_level: u8,
-}
-
-/// What a meter is to do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MeterConfig {
-    /// `OFPMF_*`: 1 kbit/s, 2 packets/s, 4 burst, 8 statistics.
-    pub flags: u16,
-    /// Its bands.
-    pub bands: Vec<MeterBand>,
-}
 
 /// A meter.
 #[derive(Debug, Clone)]

@@ -4,9 +4,13 @@
 //! Called with the [`crate::Ofproto`] in use: an implementation may read its [`crate::Pipeline`], not lock it
 //! again. Nothing here blocks. Every method has an answer for "cannot do that".
 
+use crate::meter::Meter;
 use classifier::Version;
 use flow::OfPort;
-use openflow::{FlowMod, OfpError, PacketIn, PacketOut, PortFeatures, PortStats};
+use openflow::{
+    CtFlush, FlowMod, IpfixStats, MeterConfig, MeterFeatures, MeterStats, OfpError, PacketIn,
+    PacketOut, PortFeatures, PortStats, QueueStats,
+};
 use std::any::Any;
 use std::fmt;
 
@@ -66,6 +70,53 @@ pub trait Provider {
 
     /// Advertises link features.
     fn advertise(&mut self, _port: OfPort, _features: PortFeatures) {}
+
+    /// What meters can do.
+    fn meter_features(&mut self) -> MeterFeatures {
+        MeterFeatures::default()
+    }
+
+    /// Makes a meter in the datapath, or changes the one of this number there; gives its number.
+    ///
+    /// # Errors
+    /// What the datapath refuses it for.
+    fn meter_set(&mut self, _id: Option<u32>, _config: &MeterConfig) -> Result<u32, OfpError> {
+        Err(OfpError::OFPMMFC_INVALID_METER)
+    }
+
+    /// Removes a meter from the datapath.
+    fn meter_del(&mut self, _id: u32) {}
+
+    /// What a meter counted; number, users and age are filled in by the caller. `None`: not known.
+    fn meter_stats(&mut self, _meter: &Meter) -> Option<MeterStats> {
+        None
+    }
+
+    /// The queues of a port.
+    fn queues(&mut self, _port: OfPort) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Counters of the queues of a port.
+    fn queue_stats(&mut self, _port: OfPort) -> Vec<QueueStats> {
+        Vec::new()
+    }
+
+    /// Counters of the IPFIX exporters of the bridge, or of its flows.
+    ///
+    /// # Errors
+    /// `NXST_NOT_CONFIGURED` when there is none.
+    fn ipfix_stats(&mut self, _bridge: bool) -> Result<Vec<IpfixStats>, OfpError> {
+        Err(OfpError::NXST_NOT_CONFIGURED)
+    }
+
+    /// Removes connections from conntrack.
+    ///
+    /// # Errors
+    /// When the datapath has no conntrack.
+    fn ct_flush(&mut self, _which: &CtFlush) -> Result<(), OfpError> {
+        Err(OfpError::OFPBRC_BAD_TYPE)
+    }
 
     /// Switches the handling of fragments (0 normal, 1 drop, 2 reassemble, 3 match). False when it cannot.
     fn set_fragments(&mut self, mode: u16) -> bool {

@@ -101,6 +101,7 @@ pub const NEWS_ADDED: u8 = 2;
 const USES_GROUPS: u8 = 1;
 const USES_METERS: u8 = 2;
 const USES_LEARN: u8 = 4;
+const USES_TLVS: u8 = 8;
 
 impl Ruled for Rule {
     fn key(&self) -> &RuleKey {
@@ -149,7 +150,8 @@ impl Rule {
             news: AtomicU8::new(NEWS_NONE),
             uses: u8::from(uses.groups) * USES_GROUPS
                 + u8::from(uses.meters) * USES_METERS
-                + u8::from(uses.learns) * USES_LEARN,
+                + u8::from(uses.learns) * USES_LEARN
+                + u8::from(uses.tlvs) * USES_TLVS,
             forward: AtomicBool::new(false),
         }
     }
@@ -159,6 +161,7 @@ impl Rule {
             groups: self.uses & USES_GROUPS != 0,
             meters: self.uses & USES_METERS != 0,
             learns: self.uses & USES_LEARN != 0,
+            tlvs: self.uses & USES_TLVS != 0,
         }
     }
     /// How it came to be: one of `NEWS_*`.

@@ -122,6 +122,8 @@ pub struct Ofproto {
     pub(crate) watched: bool,
     /// A transaction is under way.
     pub(crate) busy: bool,
+    /// The switch's own flows in table 0.
+    pub(crate) hidden: u32,
     /// Learned flows that wait for it to end, each with its limit.
     pub(crate) to_learn: Vec<(FlowMod, u32)>,
     leaving: VecDeque<Leaving>,
@@ -145,6 +147,7 @@ impl Ofproto {
             events: Vec::new(),
             watched: false,
             busy: false,
+            hidden: 0,
             to_learn: Vec::new(),
             leaving: VecDeque::new(),
         }
@@ -188,11 +191,13 @@ impl Ofproto {
     }
 
     pub(crate) fn enter_books(&mut self, rule: &Arc<Rule>) {
+        self.hidden += u32::from(rule.is_hidden() && rule.table == 0);
         self.books.enter(rule);
         self.state_mut(rule.table).enter(rule);
     }
 
     pub(crate) fn leave_books(&mut self, rule: &Rule) {
+        self.hidden -= u32::from(rule.is_hidden() && rule.table == 0);
         self.books.leave(rule);
         self.state_mut(rule.table).leave(rule);
     }

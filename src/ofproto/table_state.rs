@@ -142,12 +142,6 @@ impl TableState {
         });
     }
 
-    /// Fields by which eviction is fair.
-    #[must_use]
-    pub fn eviction_fields(&self) -> &[Subfield] {
-        &self.eviction_fields
-    }
-
     pub(crate) fn enter(&mut self, rule: &Arc<Rule>) {
         if let Some(e) = &mut self.eviction {
             e.enter(rule);
@@ -176,6 +170,44 @@ impl TableState {
             self.vacancy_event = Some(next);
             awaited
         })
+    }
+}
+
+impl crate::Ofproto {
+    /// Changes the configuration of a table as a controller asks.
+    pub(crate) fn apply_table_mod(&mut self, table: u8, tm: &openflow::TableMod) {
+        if tm.miss != openflow::TableMiss::Default {
+            self.set_table_miss(table, tm.miss);
+        }
+        let pipeline = Arc::clone(self.pipeline());
+        let state = self.state_mut(table);
+        if let Some(on) = tm.eviction {
+            state.evict_by_openflow = on;
+            let fields = state.eviction_fields.clone();
+            let rules = || {
+                pipeline
+                    .tables
+                    .table(table)
+                    .rules
+                    .collect(None, classifier::LATEST)
+            };
+            state.configure_eviction(fields, rules);
+        }
+        if let Some(on) = tm.vacancy_events {
+            (state.vacancy_down, state.vacancy_up) = (tm.vacancy.down, tm.vacancy.up);
+            if !on {
+                state.vacancy_event = None;
+            } else if state.vacancy_event.is_none() {
+                let up = state.vacancy() < state.vacancy_up;
+                state.vacancy_event = Some(if up { Vacancy::Up } else { Vacancy::Down });
+            }
+        }
+    }
+
+    /// The switch's own flows in table 0.
+    #[must_use]
+    pub fn hidden_flows(&self) -> u32 {
+        self.hidden
     }
 }
 

@@ -14,20 +14,7 @@ pub const N_TABLES: u8 = 255;
 /// The switch's own table.
 pub const INTERNAL_TABLE: u8 = 254;
 
-/// What a table does with packets that match no rule, when it has no table-miss rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub enum TableMiss {
-    /// As the OpenFlow version of the controllers has it: to the controller in 1.0 to 1.2, drop later.
-    #[default]
-    Default = 0,
-    /// To the controller.
-    Controller = 1,
-    /// On to the next table.
-    Continue = 2,
-    /// Dropped.
-    Drop = 3,
-}
+pub use openflow::TableMiss;
 
 /// One table's part that readers need.
 #[derive(Debug)]

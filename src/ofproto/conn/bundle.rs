@@ -4,9 +4,9 @@
 //! [`BUNDLES_MAX`] bundles per connection, [`MESSAGES_MAX`] messages in each.
 
 use crate::flow_mod::PreparedFlowMod;
-use crate::group_mod::GroupSpec;
+
 use base::clock::Nanos;
-use openflow::{OfpError, PacketOut, PortMod};
+use openflow::{GroupMod, OfpError, PacketOut, PortMod};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bundles a connection can have.
@@ -35,7 +35,7 @@ impl Head {
 #[derive(Debug)]
 pub(crate) enum Work {
     Flow(PreparedFlowMod),
-    Group(Box<GroupSpec>),
+    Group(Box<GroupMod>),
     Port(PortMod),
     Packet(Box<PacketOut>),
 }

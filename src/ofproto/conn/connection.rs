@@ -1,7 +1,7 @@
 //! [`Connection`]: what one controller's connection is configured to, and what waits for it.
 
-use super::asynchronous::{AsyncConfig, AsyncType, Role};
 use super::bundle::Bundles;
+use super::monitor::Monitors;
 use super::out::{OutKind, OutQueue};
 use super::pace::Pacer;
 use super::stream::Stream;
@@ -10,7 +10,8 @@ use base::clock::Nanos;
 use base::log::RateLimit;
 use flow::TunTable;
 use openflow::{
-    EncodeCx, Header, Hello, Message, OfpError, PacketInFormat, Protocols, Raw, Version, Xid,
+    AsyncConfig, AsyncType, EncodeCx, Header, Hello, Message, OfpError, PacketInFormat, Protocols,
+    Raw, Role, Version, Xid,
 };
 use std::collections::BTreeMap;
 
@@ -160,6 +161,7 @@ pub(crate) struct Connection {
     /// Of packets sent by actions, and of packets that missed.
     pub(crate) pacers: [Option<Pacer<Vec<u8>>>; 2],
     pub(crate) bundles: Bundles,
+    pub(crate) monitors: Monitors,
     pub(crate) stream: Option<Box<Stream>>,
     pub(crate) partials: BTreeMap<Xid, Partial>,
     pub(crate) flow_mods: FlowModLog,
@@ -185,6 +187,7 @@ impl Connection {
             out: OutQueue::default(),
             pacers: [None, None],
             bundles: Bundles::default(),
+            monitors: Monitors::default(),
             stream: None,
             partials: BTreeMap::new(),
             flow_mods: FlowModLog::default(),
@@ -257,7 +260,7 @@ impl Connection {
         let asleep = self.settings.kind == ConnKind::Service && self.miss_send_len == 0;
         self.protocol.is_some() && !asleep && {
             let secondary = self.role == Role::Secondary;
-            self.async_config().wants(what, reason, secondary)
+            self.async_config().wants(secondary, what, reason)
         }
     }
 

@@ -1,16 +1,16 @@
 //! Telling controllers what happened without being asked.
 
-use super::asynchronous::AsyncType;
 use super::connection::Connection;
 use super::out::OutKind;
 use super::{Controllers, Cx};
-use crate::event::{ConnId, Event, FlowChange};
+use crate::event::{ConnId, Event, FlowChange, Vacancy};
 use crate::rule::Rule;
 use crate::switch::Ofproto;
 use base::clock::Nanos;
 use flow::OfPort;
 use openflow::{
-    FlowFlags, FlowRemoved, Message, PacketIn, PortDesc, PortReason, PortStatus, Version, reason,
+    AsyncType, FlowFlags, FlowRemoved, Message, PacketIn, PortDesc, PortReason, PortStatus,
+    TableReason, TableStatus, Version, reason,
 };
 
 /// A packet for controllers, as translation hands it over.
@@ -27,14 +27,36 @@ impl Controllers {
     pub(crate) fn distribute(&mut self, cx: &mut Cx<'_>) {
         for event in cx.of.take_events() {
             match event {
-                Event::Flow { rule, change, .. } => self.tell_removed(cx, &rule, &change),
+                Event::Flow { rule, change, by } => {
+                    for conn in self.conns.values_mut().filter(|c| !c.monitors.is_empty()) {
+                        conn.watch(cx.of, &rule, &change, by);
+                    }
+                    self.tell_removed(cx, &rule, &change);
+                }
                 Event::Port {
                     reason,
                     old,
                     new,
                     by,
                 } => self.tell_port(cx, (reason, by), old.as_deref(), &new),
-                Event::Vacancy { .. } => {}
+                Event::Vacancy { table, reason } => self.tell_vacancy(cx, table, reason),
+            }
+        }
+        for conn in self.conns.values_mut() {
+            conn.flush_updates(cx.of);
+        }
+    }
+
+    fn tell_vacancy(&mut self, cx: &Cx<'_>, table: u8, way: Vacancy) {
+        let reason = match way {
+            Vacancy::Down => TableReason::VacancyDown,
+            Vacancy::Up => TableReason::VacancyUp,
+        };
+        let desc = super::table::desc(cx.of, table);
+        let message = Message::TableStatus(TableStatus { reason, desc });
+        for conn in self.conns.values_mut() {
+            if conn.wants(AsyncType::TableStatus, reason as u8) {
+                conn.tell(OutKind::Other, &message, cx.of.tun_table());
             }
         }
     }

@@ -1,6 +1,5 @@
 //! What the switch does with each message.
 
-use super::asynchronous::Role;
 use super::bundle::{Entry, Head, Work};
 use super::connection::{Connection, Partial};
 use super::job::{Job, Outcome};
@@ -11,8 +10,8 @@ use crate::tables::N_TABLES;
 use base::clock::Nanos;
 use flow::{Flow, Mask, OfPort};
 use openflow::{
-    CheckParams, DecodeCx, FlowMod, FlowModCommand, Header, Hello, Message, OfpError, PacketOut,
-    Protocols, Raw, Version,
+    CheckParams, CtFlush, DecodeCx, FlowMod, FlowModCommand, Header, Hello, Message, OfpError,
+    PacketOut, Protocols, Raw, Role, Version,
 };
 use std::collections::VecDeque;
 
@@ -246,6 +245,53 @@ impl Controllers {
             }
             Message::PacketOut(po) => self.packet_out(cx, id, &po),
             Message::Resume(pin) => cx.provider.resume(&pin),
+            other => self.handle_more(cx, to, other, bytes),
+        }
+    }
+
+    fn handle_more(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: (ConnId, &Header),
+        message: Message,
+        bytes: &[u8],
+    ) -> Verdict {
+        let (id, header) = to;
+        let by = Requester {
+            conn: id,
+            xid: header.xid,
+        };
+        match message {
+            Message::GroupMod(gm) => self.group_mod(cx, by, *gm),
+            Message::MeterMod(mm) => self.meter_mod(cx, by, mm),
+            Message::TableMod(tm) => self.table_mod(cx, id, &tm),
+            Message::RoleRequest(request) => self.role_request(cx, to, request),
+            Message::SetAsync(change) => self.set_async(id, &change),
+            Message::GetAsyncRequest => {
+                let config = self.conn(id)?.async_config();
+                self.reply(cx, to, &Message::GetAsyncReply(Box::new(config)))
+            }
+            Message::BundleControl(control) => self.bundle_control(cx, to, control, bytes),
+            Message::BundleAdd(add) => self.bundle_add(cx, id, &add, bytes),
+            Message::MonitorCancel(monitor) => {
+                let verdict = self.conn(id)?.monitors.cancel(monitor);
+                self.watch(cx);
+                verdict
+            }
+            Message::QueueConfigRequest(request) => self.queue_config(cx, to, request),
+            Message::TlvTableMod(ttm) => {
+                self.writable(id)?;
+                cx.of.tlv_table_mod(&ttm)
+            }
+            Message::TlvTableRequest => {
+                let reply = cx.of.tlv_table();
+                self.reply(cx, to, &Message::TlvTableReply(reply))
+            }
+            Message::CtFlushZone(zone) => cx.provider.ct_flush(&CtFlush {
+                zone: Some(zone),
+                ..CtFlush::default()
+            }),
+            Message::CtFlush(flush) => cx.provider.ct_flush(&flush),
             other => self.handle_format(id, other),
         }
     }
@@ -321,10 +367,14 @@ impl Controllers {
     pub(crate) fn job_done(&mut self, cx: &mut Cx<'_>, job: Job) {
         let Outcome {
             plans,
+            groups,
             flow_mods,
             failed,
         } = job.outcome;
         self.plans.extend(plans);
+        for (gm, existed) in groups {
+            self.forward_group_mod(cx, job.by, *gm, existed);
+        }
         let Some(conn) = self.conns.get_mut(&job.by.conn) else {
             return;
         };

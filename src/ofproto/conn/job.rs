@@ -11,12 +11,13 @@ use crate::event::Requester;
 use crate::provider::PacketPlan;
 use crate::txn::Txn;
 use crate::walk::Walk;
-use openflow::{FlowModCommand, Header, Message, OfpError, PortMod};
+use openflow::{FlowModCommand, GroupMod, Header, Message, OfpError, PortMod};
 use std::collections::VecDeque;
 
 /// What remains to be done with a message once its version is published.
 #[derive(Debug)]
 enum Rest {
+    Group(Box<GroupMod>, bool),
     Port(PortMod),
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct Job {
 pub(crate) struct Outcome {
     /// Packets to send now.
     pub(crate) plans: Vec<PacketPlan>,
+    /// Group mods that other controllers may want to hear of, each with "the group was there before".
+    pub(crate) groups: Vec<(Box<GroupMod>, bool)>,
     /// Flow mods: adds, modifications, deletions.
     pub(crate) flow_mods: [u32; 3],
     /// The message that failed, and why.
@@ -78,46 +81,57 @@ impl Job {
 
     /// Works on it, looking at no more than about `budget` messages and flows. True when there is more to do.
     pub(crate) fn run(&mut self, cx: &mut Cx<'_>, budget: usize) -> bool {
-        match &self.stage {
-            Stage::Start => self.start(cx, budget),
-            Stage::Finish => self.finish(cx, budget),
-            Stage::Undo(..) => {
-                if cx.of.undo(&mut self.txn, budget) {
-                    return true;
-                }
-                let stage = std::mem::replace(&mut self.stage, Stage::Finish);
-                if let Stage::Undo(error, head) = stage {
-                    self.outcome = Outcome {
-                        failed: Some((error, head)),
-                        ..Outcome::default()
-                    };
-                }
-                false
-            }
-        }
-    }
-
-    fn start(&mut self, cx: &mut Cx<'_>, budget: usize) -> bool {
-        for _ in 0..budget {
-            if let Some(walk) = &mut self.deleting {
-                // Deleting is a walk of its own; it counts for the whole budget.
-                if !cx.of.delete_some(&mut self.txn, walk, budget) {
-                    self.deleting = None;
-                }
-                return true;
-            }
-            let Some(entry) = self.entries.pop_front() else {
-                cx.of.publish(&mut self.txn);
-                self.stage = Stage::Finish;
-                return true;
+        let mut left = budget;
+        while left > 0 {
+            let more = match &self.stage {
+                Stage::Start => self.start(cx, &mut left),
+                Stage::Finish => self.finish(cx, &mut left),
+                Stage::Undo(..) => self.undo(cx, &mut left),
             };
-            if let Err(error) = self.start_one(cx, entry.work) {
-                self.entries.clear();
-                self.stage = Stage::Undo(error, entry.head);
-                return true;
+            if !more {
+                return false;
             }
         }
         true
+    }
+
+    fn start(&mut self, cx: &mut Cx<'_>, left: &mut usize) -> bool {
+        if let Some(walk) = &mut self.deleting {
+            let more = cx.of.delete_some(&mut self.txn, walk, *left);
+            if more {
+                *left = 0;
+            } else {
+                *left -= 1;
+                self.deleting = None;
+            }
+            return true;
+        }
+        *left -= 1;
+        let Some(entry) = self.entries.pop_front() else {
+            cx.of.publish(&mut self.txn);
+            self.stage = Stage::Finish;
+            return true;
+        };
+        if let Err(error) = self.start_one(cx, entry.work) {
+            self.entries.clear();
+            self.stage = Stage::Undo(error, entry.head);
+        }
+        true
+    }
+
+    fn undo(&mut self, cx: &mut Cx<'_>, left: &mut usize) -> bool {
+        if cx.of.undo(&mut self.txn, *left) {
+            *left = 0;
+            return true;
+        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Finish);
+        if let Stage::Undo(error, head) = stage {
+            self.outcome = Outcome {
+                failed: Some((error, head)),
+                ..Outcome::default()
+            };
+        }
+        false
     }
 
     fn start_one(&mut self, cx: &mut Cx<'_>, work: Work) -> Result<(), OfpError> {
@@ -133,7 +147,9 @@ impl Job {
                 self.deleting = cx.of.start_flow_mod_slowly(&mut self.txn, fm, by)?;
             }
             Work::Group(gm) => {
-                cx.of.start_group_mod(&mut self.txn, *gm, by)?;
+                let spec = super::group::spec(&gm);
+                let existed = cx.of.start_group_mod(&mut self.txn, spec, by)?;
+                self.rest.push_back(Rest::Group(gm, existed));
             }
             // Ports cannot be changed at a version.
             Work::Port(_) if self.flags & ATOMIC != 0 => return Err(OfpError::OFPBFC_MSG_FAILED),
@@ -154,12 +170,15 @@ impl Job {
         Ok(())
     }
 
-    fn finish(&mut self, cx: &mut Cx<'_>, budget: usize) -> bool {
+    fn finish(&mut self, cx: &mut Cx<'_>, left: &mut usize) -> bool {
         for rest in self.rest.drain(..) {
             match rest {
+                Rest::Group(gm, existed) => self.outcome.groups.push((gm, existed)),
                 Rest::Port(pm) => super::port::apply_port_mod(cx, &pm, self.by.conn),
             }
         }
-        cx.of.finish(&mut self.txn, budget)
+        let more = cx.of.finish(&mut self.txn, *left);
+        *left = 0;
+        more
     }
 }

@@ -9,19 +9,25 @@
 //! replies, its configured number of packets, and 128 KiB of flow updates and one message's worth more. Long
 //! answers are made as they are read. No call works longer than some milliseconds.
 
-mod asynchronous;
 mod bundle;
+mod bundling;
 mod connection;
 mod events;
+mod forward;
+mod group;
 mod handle;
 mod job;
+mod meter;
+mod monitor;
 mod out;
 mod pace;
 mod port;
+mod queue;
 mod requests;
+mod role;
 mod stream;
+mod table;
 
-pub use asynchronous::Role;
 pub use connection::{ConnKind, ConnSettings, MISS_SEND_LEN_DEFAULT};
 pub use events::ControllerPacket;
 pub use handle::packet_flow;
@@ -34,8 +40,10 @@ use base::log::RateLimit;
 use base::sync::{AtomicU64, Ordering};
 use connection::Connection;
 use job::Job;
-use openflow::OfpError;
+use openflow::{OfpError, Role};
 use std::collections::BTreeMap;
+#[cfg(test)]
+pub(crate) use table::change_features as change_table_features;
 
 /// Messages and flows that one piece of a job looks at.
 const JOB_PIECE: usize = 2000;
@@ -215,6 +223,7 @@ impl Controllers {
                 conn.flow_mods.report(&name, cx.now);
             }
             handle::expire_partials(conn, cx.now);
+            conn.resume_monitoring(cx.of);
         }
         self.expire_bundles(cx.now);
         self.distribute(cx);

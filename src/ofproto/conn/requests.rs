@@ -1,7 +1,7 @@
 //! Requests about the switch as a whole, and statistics.
 
-use super::asynchronous::Role;
 use super::connection::ConnKind;
+use super::role;
 use super::stream::{self, Stream};
 use super::{Controllers, Cx, LOG};
 use crate::event::ConnId;
@@ -9,8 +9,8 @@ use crate::settings::CAPABILITIES;
 use crate::tables::INTERNAL_TABLE;
 use flow::OfPort;
 use openflow::{
-    AggregateStats, Features, FlowStatsRequest, Header, Message, Multipart, OfpError, PortDesc,
-    SwitchConfig, Version,
+    AggregateStats, Features, FlowStatsRequest, GROUP_ALL, Header, Message, MonitorRequest,
+    Multipart, OfpError, PortDesc, Role, SwitchConfig, Version,
 };
 
 type Verdict = Result<(), OfpError>;
@@ -39,7 +39,7 @@ impl Controllers {
         let conn = self.conn(id)?;
         Ok(SwitchConfig {
             frag: cx.of.settings().fragments,
-            invalid_ttl: Some(conn.async_config().invalid_ttl()),
+            invalid_ttl: Some(role::invalid_ttl(&conn.async_config())),
             miss_send_len: conn.miss_send_len,
         })
     }
@@ -70,8 +70,8 @@ impl Controllers {
         }
         if let Some(on) = config.invalid_ttl {
             let mut async_config = conn.async_config();
-            async_config.set_invalid_ttl(on);
-            conn.async_config = Some(async_config.widen(conn.version()));
+            role::set_invalid_ttl(&mut async_config, on);
+            conn.async_config = Some(role::widen(async_config, conn.version()));
         }
         conn.miss_send_len = config.miss_send_len;
         Ok(())
@@ -84,11 +84,71 @@ impl Controllers {
         id: ConnId,
         parts: &[Vec<u8>],
     ) -> Verdict {
-        let [bytes] = parts else {
-            return Err(OfpError::OFPBRC_BAD_STAT);
-        };
-        let (header, message) = self.decode(cx, id, bytes)?;
+        let mut messages = Vec::with_capacity(parts.len());
+        for part in parts {
+            messages.push(self.decode(cx, id, part)?);
+        }
+        let (header, first) = messages.pop().ok_or(OfpError::OFPBRC_BAD_STAT)?;
         let to = (id, &header);
+        match first {
+            Message::TableFeaturesRequest(last) => {
+                let wanted: Vec<_> = messages
+                    .into_iter()
+                    .flat_map(|(_, m)| match m {
+                        Message::TableFeaturesRequest(f) => f,
+                        _ => Vec::new(),
+                    })
+                    .chain(last)
+                    .collect();
+                self.table_features(cx, to, &wanted)
+            }
+            Message::MonitorRequest(last) => {
+                let all: Vec<_> = messages
+                    .into_iter()
+                    .flat_map(|(_, m)| match m {
+                        Message::MonitorRequest(r) => r,
+                        _ => Vec::new(),
+                    })
+                    .chain(last)
+                    .collect();
+                self.flow_monitors(cx, to, &all)
+            }
+            _ if !messages.is_empty() => Err(OfpError::OFPBRC_BAD_STAT),
+            first => self.single_request(cx, to, first),
+        }
+    }
+
+    fn flow_monitors(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (id, header): (ConnId, &Header),
+        requests: &[MonitorRequest],
+    ) -> Verdict {
+        let conn = self.conn(id)?;
+        let parts = multipart(header, conn.version())?;
+        let refresh = conn.monitors.request(cx.of, requests, parts);
+        if let Ok(refresh) = refresh {
+            conn.stream = Some(Box::new(Stream::Refresh(refresh)));
+            self.watch(cx);
+            return Ok(());
+        }
+        self.watch(cx);
+        refresh.map(|_| ())
+    }
+
+    /// Every change of a flow is noted as long as somebody monitors flows.
+    pub(crate) fn watch(&self, cx: &mut Cx<'_>) {
+        cx.of
+            .watch_flows(self.conns.values().any(|c| !c.monitors.is_empty()));
+    }
+
+    fn single_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: (ConnId, &Header),
+        message: Message,
+    ) -> Verdict {
+        let id = to.0;
         match message {
             Message::DescRequest => {
                 let desc = Box::new(cx.of.settings().desc.clone());
@@ -110,6 +170,42 @@ impl Controllers {
             Message::PortDescRequest(port) => {
                 let ports = chosen(cx, port);
                 self.reply(cx, to, &Message::PortDescReply(ports))
+            }
+            Message::TableStatsRequest => self.table_stats(cx, to),
+            Message::TableDescRequest => self.table_descs(cx, to),
+            Message::GroupStatsRequest(GROUP_ALL) => {
+                let parts = multipart(to.1, self.conn(id)?.version())?;
+                self.conn(id)?.stream = Some(Box::new(Stream::GroupStats(None, parts)));
+                Ok(())
+            }
+            Message::GroupDescRequest(GROUP_ALL) => {
+                let parts = multipart(to.1, self.conn(id)?.version())?;
+                self.conn(id)?.stream = Some(Box::new(Stream::GroupDesc(None, parts)));
+                Ok(())
+            }
+            Message::GroupStatsRequest(group) => self.one_group(cx, to, group, true),
+            Message::GroupDescRequest(group) => self.one_group(cx, to, group, false),
+            Message::GroupFeaturesRequest => self.reply(
+                cx,
+                to,
+                &Message::GroupFeaturesReply(Box::new(super::group::features())),
+            ),
+            Message::MeterStatsRequest(meter) => self.meters(cx, to, meter, true),
+            Message::MeterConfigRequest(meter) => self.meters(cx, to, meter, false),
+            Message::MeterFeaturesRequest => {
+                let features = cx.provider.meter_features();
+                self.reply(cx, to, &Message::MeterFeaturesReply(features))
+            }
+            Message::QueueStatsRequest(request) => self.queue_stats(cx, to, request),
+            Message::QueueConfigRequest(request) => self.queue_config(cx, to, request),
+            Message::IpfixBridgeRequest => {
+                let stats = cx.provider.ipfix_stats(true)?;
+                let bridge = stats.first().copied().unwrap_or_default();
+                self.reply(cx, to, &Message::IpfixBridgeReply(Box::new(bridge)))
+            }
+            Message::IpfixFlowRequest => {
+                let stats = cx.provider.ipfix_stats(false)?;
+                self.reply(cx, to, &Message::IpfixFlowReply(stats))
             }
             _ => Err(OfpError::OFPBRC_BAD_STAT),
         }

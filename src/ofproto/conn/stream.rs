@@ -3,13 +3,15 @@
 //! No piece looks at more than [`PIECE`] things, and no more than one message waits beyond what the socket
 //! takes, however long the answer is. While one is under way, no further request of its connection is read.
 
-use super::Cx;
 use super::connection::Connection;
+use super::monitor::{self, Refresh};
 use super::out::OutKind;
+use super::{Cx, table};
 use crate::rule::Rule;
 use crate::switch::Ofproto;
 use crate::walk::Walk;
 use base::clock::Nanos;
+use classifier::LATEST;
 use openflow::{AggregateStats, Duration, FlowStats, Header, Message, Multipart};
 
 /// Things one piece looks at.
@@ -22,6 +24,14 @@ pub(crate) enum Stream {
     Flows(Walk, Multipart),
     /// The sum of flows.
     Aggregate(Walk, AggregateStats, Header),
+    /// Features of tables, from this one on.
+    TableFeatures(u8, Multipart),
+    /// Statistics of groups above this number.
+    GroupStats(Option<u32>, Multipart),
+    /// Descriptions of groups above this number.
+    GroupDesc(Option<u32>, Multipart),
+    /// Flows for flow monitors.
+    Refresh(Refresh),
 }
 
 /// Time since `then`, as messages have it.
@@ -86,6 +96,27 @@ impl Stream {
                 }
                 more
             }
+            Self::TableFeatures(next, parts) => {
+                let more = table::push_features(cx.of, next, parts);
+                send(parts, conn, more)
+            }
+            Self::GroupStats(after, parts) => {
+                let groups = cx.of.pipeline().groups.after(*after, PIECE, LATEST);
+                for g in &groups {
+                    parts.push_group_stats(&super::group::stats(cx.of, g, cx.now));
+                    *after = Some(g.id);
+                }
+                send(parts, conn, groups.len() == PIECE)
+            }
+            Self::GroupDesc(after, parts) => {
+                let groups = cx.of.pipeline().groups.after(*after, PIECE, LATEST);
+                for g in &groups {
+                    parts.push_group_desc(&super::group::desc(g), Some(cx.of.tun_table()));
+                    *after = Some(g.id);
+                }
+                send(parts, conn, groups.len() == PIECE)
+            }
+            Self::Refresh(refresh) => monitor::advance(refresh, cx, conn, PIECE),
         }
     }
 }

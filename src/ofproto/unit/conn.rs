@@ -1,16 +1,69 @@
 //! Conversations, message by message.
 
-use crate::{ConnId, ConnSettings, Controllers, Cx, NoProvider, Ofproto};
+use crate::Pipeline;
+use crate::{ConnId, ConnSettings, Controllers, Cx, Meter, Ofproto, PacketPlan, Provider};
 use base::clock::Nanos;
-use flow::{FieldId, Match, OfPort};
+use base::sync::Arc;
+use flow::{FieldId, Flow, Match, OfPort};
 use openflow::flow_mod::{ALL_TABLES, ANY_GROUP};
 use openflow::{
-    Act, DecodeCx, EncodeCx, FlowMod, FlowModCommand, FlowStatsRequest, Header, Hello, Message,
-    OfpError, PortDesc, Protocols, SwitchConfig, Version,
+    Act, DecodeCx, Duration, EncodeCx, FlowMod, FlowModCommand, FlowStatsRequest, Header, Hello,
+    Message, MeterConfig, MeterFeatures, MeterStats, OfpError, PacketOut, PortDesc, Protocols,
+    SwitchConfig, Version,
 };
+
+/// A datapath that remembers.
+#[derive(Default)]
+pub(super) struct Datapath {
+    pub(super) meters: Vec<MeterConfig>,
+    /// Versions at which packets were translated, and the flows that port 6 hit then.
+    pub(super) translated: Vec<(u64, usize)>,
+    pub(super) tables: Option<Arc<Pipeline>>,
+}
+
+impl Provider for Datapath {
+    fn translate(&mut self, po: &PacketOut, version: u64) -> Result<PacketPlan, OfpError> {
+        let tables = self.tables.as_ref().expect("set by the world");
+        let mut flow = Flow::zero();
+        flow.in_port = po.metadata.flow.in_port;
+        let hit = tables.tables.lookup(0, version, &flow, None);
+        self.translated
+            .push((version, hit.map_or(0, |r| r.actions.len())));
+        Ok(PacketPlan {
+            learns: Vec::new(),
+            work: Box::new(po.in_port()),
+        })
+    }
+    fn meter_features(&mut self) -> MeterFeatures {
+        MeterFeatures {
+            max_meters: 10,
+            max_bands: 1,
+            ..MeterFeatures::default()
+        }
+    }
+    fn meter_set(&mut self, id: Option<u32>, config: &MeterConfig) -> Result<u32, OfpError> {
+        if let Some(id) = id {
+            self.meters[id as usize] = config.clone();
+            return Ok(id);
+        }
+        self.meters.push(config.clone());
+        Ok(u32::try_from(self.meters.len() - 1).expect("few"))
+    }
+    fn meter_stats(&mut self, _meter: &Meter) -> Option<MeterStats> {
+        Some(MeterStats {
+            meter_id: 0,
+            flow_count: 0,
+            packet_in_count: 7,
+            byte_in_count: 700,
+            duration: Duration::UNKNOWN,
+            bands: vec![(1, 100)],
+        })
+    }
+}
 
 /// A switch and its controllers.
 pub(super) struct World {
+    pub(super) datapath: Datapath,
     pub(super) of: Ofproto,
     pub(super) controllers: Controllers,
     pub(super) now: Nanos,
@@ -19,8 +72,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
+        let of = Ofproto::new("br0");
         Self {
-            of: Ofproto::new("br0"),
+            datapath: Datapath {
+                tables: Some(Arc::clone(of.pipeline())),
+                ..Datapath::default()
+            },
+            of,
             controllers: Controllers::default(),
             now: Nanos::from_millis(1000),
             xid: 100,
@@ -30,7 +88,7 @@ impl World {
     pub(super) fn with<T>(&mut self, f: impl FnOnce(&mut Controllers, &mut Cx<'_>) -> T) -> T {
         let mut cx = Cx {
             of: &mut self.of,
-            provider: &mut NoProvider,
+            provider: &mut self.datapath,
             now: self.now,
         };
         f(&mut self.controllers, &mut cx)

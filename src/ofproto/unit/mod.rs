@@ -2,4 +2,5 @@
 
 mod conn;
 mod model;
+mod session;
 mod state;

@@ -353,7 +353,7 @@ impl Conversation {
                     role: status.map_or("other", |s| match s.role {
                         Role::Primary => "master",
                         Role::Secondary => "slave",
-                        Role::Equal => "other",
+                        Role::Equal | Role::NoChange => "other",
                     }),
                     state: c.rconn.state().name(),
                     last_error: c.rconn.history().2.map(str::to_owned),
