@@ -1,8 +1,9 @@
 //! [`Backer`]: one per datapath type.
 
-use crate::bridge::{Bridge, Iface};
+use crate::bridge::Bridge;
 use crate::config::{BridgeSettings, IfaceConfig, Options, PortConfig};
 use crate::error::BackerError;
+use crate::publish::Publisher;
 use crate::{features, probe};
 use base::clock::Clock;
 use base::sync::{Arc, Mutex, lock, write};
@@ -10,8 +11,8 @@ use dpif::{Dpif, Features};
 use flow::OfPort;
 use netdev::Registry;
 use ofproto::Ofproto;
-use std::collections::{BTreeMap, HashMap};
-use udpif::world::{Fact, Links, World, facts};
+use std::collections::BTreeMap;
+use udpif::world::{Fact, World, facts};
 use udpif::{Change, Udpif};
 use xlate::{BridgeId, RecircTable, Snapshot};
 
@@ -26,11 +27,11 @@ pub struct Backer {
     pub(crate) bridges: BTreeMap<String, Bridge>,
     world: Arc<World>,
     udpif: Udpif<World>,
-    recirc: Arc<RecircTable>,
+    pub(crate) recirc: Arc<RecircTable>,
     found: Features,
-    in_force: Features,
-    vlan_limit: u32,
-    version: u64,
+    pub(crate) in_force: Features,
+    pub(crate) vlan_limit: u32,
+    pub(crate) publisher: Publisher,
     bridges_made: u64,
     /// Start of the last dump whose counts were used for expiry.
     pub(crate) expired_at: base::clock::Nanos,
@@ -87,7 +88,7 @@ impl Backer {
             in_force: found.clone(),
             found,
             vlan_limit: options.vlan_limit,
-            version: 0,
+            publisher: Publisher::default(),
             bridges_made: 0,
             expired_at: base::clock::Nanos::ZERO,
         })
@@ -256,56 +257,6 @@ impl Backer {
             drop(self.udpif.flush());
         }
         text
-    }
-
-    // ---- snapshots
-
-    /// Publishes the bridges as they are now, then says what changed.
-    pub(crate) fn publish(&mut self, changed: &[Fact]) {
-        self.version += 1;
-        let for_xlate = features::for_translation(&self.in_force, self.vlan_limit);
-        let mut snapshot = Snapshot::new(for_xlate, self.recirc.clone());
-        snapshot.version = self.version;
-        let patches = self.patches();
-        let peer = |iface: &Iface| {
-            let wanted = iface.device.patch_peer()?;
-            let (id, ofp, back) = patches.get(&wanted)?;
-            // Both ends must name each other.
-            (back == iface.name()).then_some((*id, *ofp))
-        };
-        let mut links = Links {
-            snapshot: Arc::new(Snapshot::new(
-                snapshot.features.clone(),
-                self.recirc.clone(),
-            )),
-            ofprotos: HashMap::new(),
-            devices: HashMap::new(),
-        };
-        for bridge in self.bridges.values() {
-            snapshot.insert(Arc::new(bridge.image(&peer)));
-            links.ofprotos.insert(bridge.id, bridge.ofproto.clone());
-            for iface in bridge.ifaces() {
-                links
-                    .devices
-                    .insert((bridge.id, iface.ofp), iface.device.clone());
-            }
-        }
-        links.snapshot = Arc::new(snapshot);
-        self.world.publish(links);
-        self.udpif.post(changed.iter().map(|f| f.changed()));
-    }
-
-    /// Patch ports by name: where they are, and the name of their peer.
-    fn patches(&self) -> HashMap<String, (BridgeId, OfPort, String)> {
-        let mut all = HashMap::new();
-        for bridge in self.bridges.values() {
-            for iface in bridge.ifaces() {
-                if let Some(peer) = iface.device.patch_peer() {
-                    all.insert(iface.name().to_owned(), (bridge.id, iface.ofp, peer));
-                }
-            }
-        }
-        all
     }
 
     /// Ends threads, and with `remove` the datapath too; without, its flows go on forwarding.

@@ -2,7 +2,7 @@
 //! true ([`udpif`]); knows which datapath port is which OpenFlow port of which bridge; publishes the
 //! snapshots that translation looks at.
 //!
-//! * [`backer`]: opening, bridges, tables, snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping,
+//! * [`backer`]: opening, bridges, tables. [`publish`]: snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping,
 //!   packets from controllers.
 //! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told.
 //! * [`probe`], [`features`]: what the datapath can do.
@@ -23,6 +23,7 @@ pub mod features;
 mod flow_text;
 pub mod ports;
 pub mod probe;
+pub mod publish;
 pub mod run;
 pub mod show;
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub fn judge<E>(
 #[derive(Debug)]
 struct Claim {
     id: UkeyId,
-    key: Flow,
+    key: Arc<Flow>,
     mask: Arc<Mask>,
     actions: Arc<Actions>,
     worth_it: bool,
@@ -112,7 +112,7 @@ impl<E> Ops<E> {
                 modify: true,
                 ..PutFlags::default()
             },
-            key: Arc::new(claim.key),
+            key: claim.key.clone(),
             mask: claim.mask.clone(),
             ufid: Some(claim.id.ufid),
             actions: fresh.install.clone(),
@@ -256,7 +256,7 @@ impl<T: Translator> Revalidation<'_, T> {
         let settings = core.settings.load();
         Some(Claim {
             id: ukey.id,
-            key: ukey.key.unpack(),
+            key: Arc::new(ukey.key.unpack()),
             mask: ukey.mask.clone(),
             actions: ukey.actions.clone(),
             worth_it: settings.worth_revalidating(

@@ -6,7 +6,7 @@
 //! The index is a list of slots for each fact. Entries are removed lazily: an entry is believed only if
 //! its ukey still has that dependency, and a list more than half of which is dead is rebuilt.
 
-use crate::deps::{ChangeSet, DepKey, Deps};
+use crate::deps::{ChangeSet, Dep, DepKey, Deps};
 use crate::state::{IllegalTransition, UkeyState};
 use crate::ukey::{Ukey, UkeyId};
 use flow::{Flow, Mask};
@@ -27,7 +27,8 @@ struct Posting {
 /// Part of the ukeys.
 #[derive(Debug)]
 pub struct Shard<E> {
-    ukeys: Slab<Ukey<E>>,
+    /// Boxed, so that the table's spare room is small.
+    ukeys: Slab<Box<Ukey<E>>>,
     ids: HashTable<Slot>,
     index: HashMap<DepKey, Posting, ahash::RandomState>,
     /// Stale ukeys to be translated again. May name slots that are not stale any more.
@@ -88,11 +89,11 @@ impl<E> Shard<E> {
     /// The ukey in a slot.
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<&Ukey<E>> {
-        self.ukeys.get(slot as usize)
+        self.ukeys.get(slot as usize).map(|u| &**u)
     }
     /// The ukey in a slot, to be changed (its dependencies and state change through the shard).
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Ukey<E>> {
-        self.ukeys.get_mut(slot as usize)
+        self.ukeys.get_mut(slot as usize).map(|u| &mut **u)
     }
     /// Every slot in use.
     #[must_use]
@@ -131,12 +132,12 @@ impl<E> Shard<E> {
             ukey.stale = true;
             self.worklist.push(slot);
         }
-        for dep in &ukey.deps {
+        for dep in ukey.deps() {
             let posting = self.index.entry(dep.key).or_default();
             posting.slots.push(slot);
             posting.live += 1;
         }
-        self.ukeys.insert(ukey);
+        self.ukeys.insert(Box::new(ukey));
         self.live += 1;
         let ukeys = &self.ukeys;
         self.ids
@@ -167,7 +168,7 @@ impl<E> Shard<E> {
     /// Removes a tombstone. True when it was one and is gone.
     pub fn remove(&mut self, slot: Slot) -> bool {
         let removable = |u: &Ukey<E>| u.state() == UkeyState::Evicted && !u.claimed;
-        if !self.ukeys.get(slot as usize).is_some_and(removable) {
+        if !self.get(slot).is_some_and(removable) {
             return false;
         }
         let deps = std::mem::take(&mut self.ukeys[slot as usize].deps);
@@ -185,7 +186,7 @@ impl<E> Shard<E> {
         let Some(ukey) = self.ukeys.get_mut(slot as usize) else {
             return;
         };
-        if ukey.deps == deps {
+        if *ukey.deps == *deps {
             return;
         }
         let old = std::mem::take(&mut ukey.deps);
@@ -196,12 +197,12 @@ impl<E> Shard<E> {
             posting.live += 1;
         }
         if let Some(ukey) = self.ukeys.get_mut(slot as usize) {
-            ukey.deps = deps;
+            ukey.deps = Vec::from(deps.as_slice()).into_boxed_slice();
         }
     }
 
     /// Takes entries out of the index; their ukey must not have them any more.
-    fn unindex(&mut self, deps: &Deps) {
+    fn unindex(&mut self, deps: &[Dep]) {
         for dep in deps {
             let Some(posting) = self.index.get_mut(&dep.key) else {
                 continue;
@@ -299,7 +300,7 @@ impl<E> Shard<E> {
     }
 }
 
-fn has<E>(ukeys: &Slab<Ukey<E>>, slot: Slot, key: DepKey) -> bool {
+fn has<E>(ukeys: &Slab<Box<Ukey<E>>>, slot: Slot, key: DepKey) -> bool {
     ukeys
         .get(slot as usize)
         .is_some_and(|u| u.deps.iter().any(|d| d.key == key))
@@ -312,7 +313,6 @@ fn slot_of(index: usize) -> Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deps::Dep;
     use crate::ukey::NewUkey;
     use base::clock::Nanos;
     use base::sync::Arc;

@@ -4,7 +4,7 @@
 //! translate it again without holding the lock, a revalidator *claims* it: a claimed ukey is changed by
 //! nobody else, and is not removed, until the claim is given back. So there is one writer per ukey.
 
-use crate::deps::Deps;
+use crate::deps::{Dep, Deps};
 use crate::packed::PackedFlow;
 use crate::state::{IllegalTransition, UkeyState};
 use base::clock::Nanos;
@@ -56,7 +56,7 @@ pub struct Ukey<E> {
     /// Whom its packets are credited to, and what they refresh.
     pub effects: Arc<E>,
     /// What its translation depended on. Changed through the shard, which indexes it.
-    pub(crate) deps: Deps,
+    pub(crate) deps: Box<[Dep]>,
     /// Counters already credited.
     pub pushed: FlowStats,
     /// When it was made.
@@ -105,7 +105,7 @@ impl<E> Ukey<E> {
             mask: new.mask,
             actions: new.actions,
             effects: new.effects,
-            deps: new.deps,
+            deps: Vec::from(new.deps.as_slice()).into_boxed_slice(),
             pushed: FlowStats::default(),
             created: new.created,
             confirmed: None,
@@ -125,7 +125,7 @@ impl<E> Ukey<E> {
     }
     /// What its translation depended on.
     #[must_use]
-    pub fn deps(&self) -> &Deps {
+    pub fn deps(&self) -> &[Dep] {
         &self.deps
     }
 
@@ -171,12 +171,7 @@ impl<E> Ukey<E> {
     /// Bytes of memory it occupies, not counting what is shared with others.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let spilled = if self.deps.spilled() {
-            self.deps.capacity() * size_of::<crate::deps::Dep>()
-        } else {
-            0
-        };
-        size_of::<Self>() + self.key.heap_bytes() + spilled
+        size_of::<Self>() + self.key.heap_bytes() + size_of_val(&*self.deps)
     }
 }
 
@@ -213,7 +208,7 @@ mod tests {
     #[test]
     fn a_ukey_is_small() {
         assert!(
-            size_of::<Ukey<()>>() <= 272,
+            size_of::<Ukey<()>>() <= 208,
             "{} bytes",
             size_of::<Ukey<()>>()
         );

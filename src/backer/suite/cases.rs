@@ -495,3 +495,26 @@ fn controllers_tables_stay_reachable() {
     assert_eq!(lock(&of).name(), "br0");
     assert_eq!(rig.odp("br0"), OdpPort(1));
 }
+
+#[test]
+fn changes_made_together_are_published_once() {
+    let mut rig = Rig::new();
+    rig.bridge("br0", "p", 1);
+    rig.bridge("br1", "q", 1);
+    rig.flow("br0", "actions=NORMAL");
+    let before = rig.backer.snapshot();
+    rig.backer.together(|b| {
+        for i in 2..50 {
+            let iface = IfaceConfig::new(&format!("p{i}"), "dummy").number(i);
+            b.port_set("br0", PortConfig::new(iface)).unwrap();
+        }
+        assert_eq!(b.snapshot().version, before.version);
+    });
+    let after = rig.backer.snapshot();
+    assert_eq!(after.version, before.version + 1);
+    let id = |name| rig.backer.bridge(name).unwrap().id;
+    let same =
+        |name| base::sync::Arc::ptr_eq(&before.bridges[&id(name)], &after.bridges[&id(name)]);
+    assert!(same("br1") && !same("br0"));
+    assert_eq!(rig.ports_of("p1", &eth(1, 2)).len(), 49);
+}

@@ -21,7 +21,7 @@ pub struct Effects {
     /// To the packet at hand only.
     pub(super) events: Box<[Event]>,
     /// Recirculation ids that the actions or the key mention.
-    pub(super) _recircs: Box<[RecircRef]>,
+    pub(super) recircs: Box<[RecircRef]>,
 }
 
 impl Effects {
@@ -30,7 +30,7 @@ impl Effects {
         Self {
             list: Box::default(),
             events: Box::default(),
-            _recircs: Box::default(),
+            recircs: Box::default(),
         }
     }
 }

@@ -156,12 +156,36 @@ pub fn concerns(rule: &Rule, note: u64, key: &Flow, mask: &Mask) -> bool {
     if !note.pristine {
         return true;
     }
-    // The rule's ingress port is an OpenFlow port. Tunnel fields stand in another form in the datapath's
-    // keys: they are not compared, which can only find too many.
-    let (mut key, mut mask) = (*key, *mask);
-    key.in_port.set(u32::from(note.in_port.0));
-    mask.0.tunnel = Flow::zero().tunnel;
-    rule.matching().intersects(&key, &mask)
+    // Tunnel fields stand in another form in the datapath's keys: they are not compared, which can only find
+    // too many.
+    let (key, mask) = (key.lines().as_flattened(), mask.lines().as_flattened());
+    let matching = rule.matching();
+    matching
+        .mask()
+        .words()
+        .iter()
+        .zip(matching.values())
+        .filter(|(w, _)| usize::from(w.at) < TUNNEL_WORD)
+        .all(|(w, value)| {
+            let at = usize::from(w.at);
+            let have = if at == 0 {
+                with_in_port(key[0], note.in_port)
+            } else {
+                key[at]
+            };
+            (have ^ value) & w.bits & mask[at] == 0
+        })
+}
+
+/// The first word of a key's tunnel fields.
+const TUNNEL_WORD: usize = std::mem::offset_of!(Flow, tunnel) / 8;
+
+/// The first word of a key, whose ingress port is a datapath port, as the OpenFlow tables see it.
+fn with_in_port(word: u64, port: OfPort) -> u64 {
+    const _: () = assert!(std::mem::offset_of!(Flow, in_port) == 0);
+    let mut bytes = word.to_ne_bytes();
+    bytes[..4].copy_from_slice(&u32::from(port.0).to_be_bytes());
+    u64::from_ne_bytes(bytes)
 }
 
 /// What a bridge's changed tables mean for installed flows.

@@ -10,6 +10,7 @@
 
 pub mod effects;
 pub mod facts;
+mod share;
 pub mod sink;
 
 pub use effects::Effects;
@@ -27,6 +28,7 @@ use flow::{Flow, Mask, OdpPort, OfPort, Vlan};
 use netdev::Device;
 use odp::{Action, Actions, DropReason, FlowStats, SlowReason, Userspace, UserspaceCookie};
 use ofproto::{Ofproto, Rule};
+use share::SharedEffects;
 use std::collections::HashMap;
 use xlate::{BridgeId, Input, Output, ReceiveError, Snapshot};
 
@@ -51,6 +53,7 @@ pub struct World {
     links: Slot<Links>,
     sink: Arc<dyn Sink>,
     pending: OnceLock<Arc<Pending<Arc<Rule>>>>,
+    shared: SharedEffects,
 }
 
 /// Where a packet enters translation.
@@ -73,6 +76,7 @@ impl World {
             }),
             sink,
             pending: OnceLock::new(),
+            shared: SharedEffects::default(),
         }
     }
 
@@ -227,7 +231,7 @@ impl Translator for World {
         let mut input = Input::new(at.bridge, &flow, ask.now);
         input.packet = ask.frame.map(packet::Frame::data);
         let out = xlate::translate(snapshot, input);
-        Ok(finish(snapshot, ask, at, out))
+        Ok(finish(&self.shared, snapshot, ask, at, out))
     }
 
     fn learn(&self, translation: &Translation<Effects>, ask: &Ask<'_>) {
@@ -294,6 +298,7 @@ impl Translator for World {
 
     fn run(&self) {
         self.links.load().snapshot.recirc.run();
+        self.shared.run();
     }
 
     fn exact_mask(&self, key: &Flow) -> Mask {
@@ -364,7 +369,13 @@ fn clear_conntrack(flow: &mut Flow) {
 }
 
 /// From what translation says to what is installed.
-fn finish(snapshot: &Snapshot, ask: &Ask<'_>, at: Entry, out: Output) -> Translation<Effects> {
+fn finish(
+    shared: &SharedEffects,
+    snapshot: &Snapshot,
+    ask: &Ask<'_>,
+    at: Entry,
+    out: Output,
+) -> Translation<Effects> {
     let mut mask = out.wildcards;
     normalize(&mut mask);
     let odp = OdpPort(ask.key.in_port.get());
@@ -392,10 +403,10 @@ fn finish(snapshot: &Snapshot, ask: &Ask<'_>, at: Entry, out: Output) -> Transla
         mask: Arc::new(mask),
         cacheable,
         unowned: false,
-        effects: Arc::new(Effects {
+        effects: shared.share(Effects {
             list: out.effects.into_boxed_slice(),
             events: out.events.into_boxed_slice(),
-            _recircs: recircs.into_boxed_slice(),
+            recircs: recircs.into_boxed_slice(),
         }),
         deps,
     }

@@ -8,6 +8,7 @@ mod rig;
 mod traffic;
 
 use backer::{DumpOptions, IfaceConfig, PortConfig};
+use odp::DropReason;
 use rig::{Rig, eth, tagged, udp};
 
 #[test]
@@ -133,4 +134,60 @@ fn idle_flows_go() {
     assert_eq!(rig.backer.udpif().n_flows(), 0);
     assert_eq!(rig.table_counts("br0", 0), (2, 0));
     assert_eq!(rig.odp("p1").0, 1);
+}
+
+#[test]
+fn threads_lose_nothing_and_count_nothing_twice() {
+    let mut rig = Rig::alive();
+    let wait = std::time::Duration::from_secs(30);
+    rig.bridge("br0", "p", 3, "dummy-pmd");
+    rig.add_flow("br0", "priority=1,in_port=1,actions=2");
+    rig.add_flow("br0", "priority=0,actions=NORMAL");
+    for i in 0..400_u32 {
+        for port in 0..20 {
+            let n = u8::try_from(i % 7).expect("small");
+            rig.receive("p1", &udp(n, port, port));
+            rig.receive("p2", &eth(port, n));
+        }
+        let out = 2 + i % 2;
+        rig.add_flow(
+            "br0",
+            &format!("priority=9,in_port=1,udp,tp_dst={},actions={out}", i % 20),
+        );
+        if i % 5 == 0 {
+            assert!(rig.backer.dpif().quiesce(wait), "packets wait");
+        }
+        if i % 50 == 0 {
+            rig.backer.udpif().purge();
+        }
+        if i % 100 == 0 {
+            rig.backer
+                .udpif()
+                .set_threads(1 + i / 100, 1 + i / 200)
+                .expect("threads");
+        }
+    }
+    assert!(rig.backer.dpif().quiesce(wait), "packets wait");
+    rig.backer.udpif().stop();
+    rig.backer.udpif().purge();
+    rig.assert_ledger_closed();
+    let total = rig.dp.ledger_total();
+    let came = total.received;
+    // Packets that were dropped before translation or a flow could say anything about them.
+    let lost: u64 = [
+        DropReason::UpcallQueueFull,
+        DropReason::UpcallBudget,
+        DropReason::UpcallDisabled,
+        DropReason::ParkFull,
+        DropReason::ParkTimeout,
+        DropReason::Purged,
+    ]
+    .iter()
+    .filter_map(|r| total.drops.get(r))
+    .sum();
+    let (matched, missed) = rig.table_counts("br0", 0);
+    assert_eq!(matched + missed, came - lost);
+    assert_eq!(came, 16_000);
+    let c = rig.backer.udpif().counters();
+    assert_eq!(c.illegal_transition.get(), 0);
 }

@@ -23,11 +23,20 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// A switch without bridges.
+    /// A switch without bridges, stepped by the test.
     pub(crate) fn new(seed: u64) -> Self {
         // The same for all tests of the process: whoever is first sets it.
         let _ = base::hash::fix_process_seed(1);
         let clock = Clock::simulated(Nanos::from_millis(1_000_000));
+        Self::build(clock, Threading::Manual, datapath::Threading::Manual, seed)
+    }
+
+    /// A switch without bridges, with threads of its own, in real time.
+    pub(crate) fn alive() -> Self {
+        Self::build(Clock::real(), Threading::Real, datapath::Threading::Real, 0)
+    }
+
+    fn build(clock: Clock, udpif: Threading, dp: datapath::Threading, seed: u64) -> Self {
         let netdevs = Registry::new();
         netdevs.register(Arc::new(PatchClass)).expect("first");
         let level = DummyLevel::OverrideAll;
@@ -38,14 +47,14 @@ impl Rig {
         let provider = Arc::new(NetdevProvider::dummy(Environment {
             clock: clock.clone(),
             open: Arc::new(move |name: &str, class: &str| registry.open(name, class)),
-            threading: datapath::Threading::Manual,
+            threading: dp,
             topology: Topology::dummy(&[0, 0]),
             seed: Some(seed),
         }));
         let dpifs = dpif::Registry::new();
         dpifs.register(provider.clone()).expect("first");
         let options = Options {
-            threading: Threading::Manual,
+            threading: udpif,
             ..Options::new("dummy")
         };
         let backer = Backer::open(&dpifs, &netdevs, &clock, options).expect("a datapath");
