@@ -51,6 +51,15 @@ impl Flows {
             .find(|f| f.pmd == pmd && f.key.equals_under(key, &f.mask))
     }
 
+    /// What a put is about: the flow of that identity, or else the one that its packets hit.
+    fn target(&mut self, pmd: PmdId, ufid: Option<Ufid>, key: &Flow) -> Option<&mut FlowInfo> {
+        let same = ufid.and_then(|u| self.find(u, &[pmd]).first().copied());
+        match same {
+            Some(i) => Some(&mut self.list[i].info),
+            None => self.lookup(pmd, key),
+        }
+    }
+
     fn insert(&mut self, info: FlowInfo) {
         self.list.push(Entry {
             serial: self.next_serial,
@@ -114,7 +123,7 @@ fn put_on(
     pmd: PmdId,
 ) -> Result<FlowStats, DpifError> {
     let key = Arc::new(put.key.masked(mask));
-    match flows.lookup(pmd, &put.key) {
+    match flows.target(pmd, put.ufid, &put.key) {
         None if !put.flags.create => Err(DpifError::NoEntry),
         None => {
             if !put.flags.probe {

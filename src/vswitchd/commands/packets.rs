@@ -88,7 +88,7 @@ mod tests {
             100,
         )
         .unwrap();
-        assert_eq!(q.len(), 100);
+        assert_eq!(q.len(), 200);
         assert!(from_flow("nonsense", 0).is_err());
     }
 }
