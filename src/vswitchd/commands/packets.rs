@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(&p[..6], &[0x50, 0x54, 0, 0, 0, 7]);
         let q = from_flow(
             "icmp,dl_src=50:54:00:00:00:05,dl_dst=50:54:00:00:00:07",
-            100,
+            200,
         )
         .unwrap();
         assert_eq!(q.len(), 200);
