@@ -159,8 +159,7 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
         "dpdk" => {
             return Err("--dpdk option removed, use other_config:dpdk-init instead".to_owned());
         }
-        // Accepted for the peer's scripts: syslog, TLS files, confinement and user are taken as they are
-        // where this process is; what is not in force is said when it would matter.
+        // Taken for the sake of the peer's scripts and without effect yet: syslog, TLS files, confinement, user.
         _ => {}
     }
     Ok(())
