@@ -289,7 +289,7 @@ impl Subscriber for Bridge {
     }
     fn enabled(&self, m: &Metadata<'_>) -> bool {
         let level = Level::of(*m.level());
-        m.is_event() && self.0.thresholds(m.target()).iter().any(|t| level <= *t)
+        !m.is_span() && self.0.thresholds(m.target()).iter().any(|t| level <= *t)
     }
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)
