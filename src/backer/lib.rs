@@ -2,8 +2,8 @@
 //! true ([`udpif`]); knows which datapath port is which OpenFlow port of which bridge; publishes the
 //! snapshots that translation looks at.
 //!
-//! * [`backer`]: opening, bridges, tables. [`publish`]: snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping,
-//!   packets from controllers.
+//! * [`backer`]: opening, bridges, tables. [`publish`]: snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping.
+//! * [`send`]: packets from controllers.
 //! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told.
 //! * [`probe`], [`features`]: what the datapath can do.
 //! * [`show`][]: text.
@@ -25,6 +25,7 @@ pub mod ports;
 pub mod probe;
 pub mod publish;
 pub mod run;
+pub mod send;
 pub mod show;
 #[cfg(test)]
 mod suite;
@@ -34,5 +35,5 @@ pub use bridge::{Bridge, Iface, Port, PortFlags};
 pub use config::{BridgeSettings, IfaceConfig, Options, PortConfig};
 pub use error::BackerError;
 pub use flow_text::PortNames;
-pub use run::PacketOut;
+pub use send::{PacketOut, Sending};
 pub use show::DumpOptions;

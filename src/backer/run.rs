@@ -1,34 +1,14 @@
-//! What the main thread does now and then, and packets from controllers.
+//! What the main thread does now and then.
 
 use crate::backer::Backer;
-use crate::error::BackerError;
 use base::clock::Nanos;
-use base::sync::{Arc, lock, write};
-use dpif::{DpifError, Execute, Op};
-use flow::{Flow, Metadata, OdpPort, OfPort};
-use odp::{FlowStats, SlowReason};
-use openflow::Act;
-use packet::Frame;
+use base::sync::{lock, write};
 use udpif::world::{Fact, facts};
-use xlate::{Input, output::Start};
 
 /// Rules looked at for expiry in one go.
 const EXPIRY_BUDGET: usize = 4_096;
 /// Rules swept out of the tables in one go.
 const SWEEP_BUDGET: usize = 4_096;
-
-/// A packet that somebody sends through a bridge.
-#[derive(Debug)]
-pub struct PacketOut<'a> {
-    /// Where it is said to have come from; a reserved port for nowhere.
-    pub in_port: OfPort,
-    /// The packet.
-    pub frame: Frame,
-    /// What to do with it.
-    pub acts: &'a [Act],
-    /// Pipeline metadata, if any (registers and the like).
-    pub metadata: Option<&'a Flow>,
-}
 
 impl Backer {
     /// Housekeeping: datapath, port states, MAC aging, rule expiry. To be called every 100 ms or so, and
@@ -94,66 +74,6 @@ impl Backer {
             self.udpif().post(facts::of_changes(bridge.id, &changes));
         }
         more
-    }
-
-    /// Sends a packet through a list of actions of a bridge, and credits it.
-    ///
-    /// # Errors
-    /// NoBridge, or what the datapath says.
-    pub fn packet_out(&self, bridge: &str, packet: PacketOut<'_>) -> Result<(), BackerError> {
-        let b = self.bridge(bridge)?;
-        let now = self.clock.now();
-        let mut key = Flow::zero();
-        flow::extract(
-            packet.frame.data(),
-            &Metadata::of_frame(&packet.frame),
-            &mut key,
-        );
-        if let Some(m) = packet.metadata {
-            (key.metadata, key.regs, key.tunnel) = (m.metadata, m.regs, m.tunnel);
-            (key.pkt_mark, key.skb_priority) = (m.pkt_mark, m.skb_priority);
-        }
-        key.in_port.set(u32::from(packet.in_port.0));
-        let snapshot = self.snapshot();
-        let mut input = Input::new(b.id, &key, now);
-        input.packet = Some(packet.frame.data());
-        input.start = Start::PacketOut(packet.acts);
-        let out = xlate::translate(&snapshot, input);
-        let delta = FlowStats {
-            n_packets: 1,
-            n_bytes: packet.frame.len() as u64,
-            used: Some(now),
-            tcp_flags: key.tcp_flags.get(),
-        };
-        self.world().apply(&out, &delta);
-        let odp = b
-            .iface_by_number(packet.in_port)
-            .map_or(OdpPort::NONE, |i| i.odp);
-        key.in_port.set(odp.0);
-        self.execute(packet.frame, Arc::new(key), &out)
-            .map_err(|source| BackerError::PacketOut {
-                bridge: bridge.to_owned(),
-                source,
-            })
-    }
-
-    fn execute(&self, frame: Frame, key: Arc<Flow>, out: &xlate::Output) -> Result<(), DpifError> {
-        let mut ops = [Op::Execute(Execute {
-            frame: Some(frame),
-            key,
-            actions: Arc::new(out.actions.clone()),
-            needs_help: out.slow.has(SlowReason::ACTION),
-            probe: false,
-            result: Err(DpifError::Again),
-        })];
-        if out.actions.is_empty() {
-            return Ok(());
-        }
-        self.dpif.operate(&mut ops);
-        match ops {
-            [Op::Execute(e)] => e.result,
-            _ => Ok(()),
-        }
     }
 
     /// When [`Self::run`] has something to do again at the latest, if nothing happens.

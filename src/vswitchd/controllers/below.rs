@@ -3,12 +3,15 @@
 //! It is called with the bridge's tables locked, so whatever would lock them again is only noted here and done
 //! afterwards ([`Below::settle`]).
 
-use backer::{Backer, PacketOut, PortFlags};
-use flow::OfPort;
+use super::packets;
+use backer::{Backer, PortFlags, Sending};
+use base::clock::Nanos;
+use flow::{OdpPort, OfPort};
 use netdev::DeviceFlags;
 use ofproto::{PacketPlan, Provider};
 use openflow::{OfpError, PortConfig, PortStats};
 use packet::HeapPool;
+use xlate::{Start, XlateError};
 
 /// The provider of one bridge, for the time of one turn.
 #[derive(Debug)]
@@ -16,16 +19,21 @@ pub(super) struct Below<'a> {
     backer: &'a mut Backer,
     bridge: &'a str,
     reconfigured: Vec<OfPort>,
+    now: Nanos,
     fragments: Option<u16>,
+    /// Packets that controllers let go on.
+    resumed: Vec<Sending>,
 }
 
 impl<'a> Below<'a> {
-    pub(super) fn new(backer: &'a mut Backer, bridge: &'a str) -> Self {
+    pub(super) fn new(backer: &'a mut Backer, bridge: &'a str, now: Nanos) -> Self {
         Self {
             backer,
             bridge,
+            now,
             reconfigured: Vec::new(),
             fragments: None,
+            resumed: Vec::new(),
         }
     }
 
@@ -36,6 +44,8 @@ impl<'a> Below<'a> {
             bridge,
             reconfigured,
             fragments,
+            resumed,
+            ..
         } = self;
         for (number, config) in configs.iter().filter(|(n, _)| reconfigured.contains(n)) {
             let flags = PortFlags {
@@ -60,19 +70,9 @@ impl<'a> Below<'a> {
             };
             drop(backer.bridge_set(bridge, settings));
         }
-        for plan in plans {
-            let Ok(po) = plan.work.downcast::<openflow::PacketOut>() else {
-                continue;
-            };
-            let mut frame = HeapPool::global().copy_from(&po.packet);
-            frame.in_port = packet::OdpPort::NONE;
-            let out = PacketOut {
-                in_port: po.in_port(),
-                frame,
-                acts: &po.acts,
-                metadata: Some(&po.metadata.flow),
-            };
-            if let Err(e) = backer.packet_out(bridge, out) {
+        let planned = plans.into_iter().filter_map(|p| p.work.downcast().ok());
+        for sending in planned.map(|s| *s).chain(resumed) {
+            if let Err(e) = backer.send(bridge, sending) {
                 tracing::debug!(target: "ofproto", "{e}");
             }
         }
@@ -95,12 +95,42 @@ impl Provider for Below<'_> {
     fn translate(
         &mut self,
         packet: &openflow::PacketOut,
-        _version: classifier::Version,
+        version: classifier::Version,
     ) -> Result<PacketPlan, OfpError> {
+        let frame = HeapPool::global().copy_from(&packet.packet);
+        let key = ofproto::packet_flow(packet);
+        let start = Start::PacketOut(&packet.acts);
+        let done = self
+            .backer
+            .translate_packet(self.bridge, (frame, key), start, Some(version));
+        let mut sending = done.map_err(|_| OfpError::OFPFMFC_UNKNOWN)?;
+        if sending.error().is_some() {
+            return Err(OfpError::OFPFMFC_UNKNOWN);
+        }
         Ok(PacketPlan {
-            learns: Vec::new(),
-            work: Box::new(packet.clone()),
+            learns: sending.take_learned(),
+            work: Box::new(sending),
         })
+    }
+
+    fn resume(&mut self, pin: &openflow::PacketIn) -> Result<(), OfpError> {
+        let frame = HeapPool::global().copy_from(&pin.packet);
+        let key = packets::resumed_flow(pin);
+        let state = packets::frozen(pin);
+        let start = Start::Resume(&state);
+        let mut sending = self
+            .backer
+            .translate_packet(self.bridge, (frame, key), start, None)
+            .map_err(|_| OfpError::NXR_STALE)?;
+        sending.came_in_by(OdpPort(pin.continuation.odp_port));
+        // Whatever else goes wrong in the middle of a pipeline is no fault of the message.
+        match sending.error() {
+            Some(XlateError::BridgeNotFound) => Err(OfpError::NXR_STALE),
+            _ => {
+                self.resumed.push(sending);
+                Ok(())
+            }
+        }
     }
 
     fn port_stats(&mut self, port: OfPort) -> PortStats {
@@ -146,8 +176,52 @@ impl Provider for Below<'_> {
         self.reconfigured.push(port);
     }
 
+    fn queues(&mut self, port: OfPort) -> Vec<u32> {
+        let queues = self.device(port).and_then(|d| d.queues().ok());
+        queues
+            .into_iter()
+            .flatten()
+            .map(|(queue, _)| queue)
+            .collect()
+    }
+
+    fn queue_stats(&mut self, port: OfPort) -> Vec<openflow::QueueStats> {
+        let now_ms = self.now.millis();
+        let Some(device) = self.device(port) else {
+            return Vec::new();
+        };
+        let queues = device.queues().unwrap_or_default().into_iter();
+        queues
+            .filter_map(|(queue, _)| {
+                let s = device.queue_stats(queue).ok()?;
+                Some(openflow::QueueStats {
+                    port,
+                    queue,
+                    tx_bytes: s.tx_bytes,
+                    tx_packets: s.tx_packets,
+                    tx_errors: s.tx_errors,
+                    duration: age(s.created_ms, now_ms),
+                })
+            })
+            .collect()
+    }
+
     fn set_fragments(&mut self, mode: u16) -> bool {
         self.fragments = Some(mode);
         mode != 2
+    }
+}
+
+/// Time since a queue was made; all ones when that is not known.
+fn age(created_ms: u64, now_ms: u64) -> openflow::Duration {
+    let Some(ms) = now_ms.checked_sub(created_ms) else {
+        return openflow::Duration {
+            sec: u32::MAX,
+            nsec: u32::MAX,
+        };
+    };
+    openflow::Duration {
+        sec: u32::try_from(ms / 1000).unwrap_or(u32::MAX),
+        nsec: (ms % 1000) as u32 * 1_000_000,
     }
 }

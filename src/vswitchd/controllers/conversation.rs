@@ -4,15 +4,14 @@
 //! it. A peer that does not read is not read from.
 
 use super::below::Below;
-use super::ports;
+use super::{packets, ports};
 use crate::model::{BridgeModel, ControllerModel};
 use crate::vconn::{Channel, Rconn, State};
 use backer::Backer;
 use base::clock::Nanos;
 use base::poll::PollSet;
 use base::sync::lock;
-use flow::Match;
-use ofproto::{ConnId, ConnSettings, ControllerPacket, Controllers, Cx, Ofproto, Role};
+use ofproto::{ConnId, ConnSettings, Controllers, Cx, Ofproto, Role};
 use openflow::PortConfig;
 use ovsdb::{Address, Listener};
 use std::collections::{BTreeMap, VecDeque};
@@ -166,11 +165,19 @@ impl Conversation {
         }
     }
 
-    /// One turn. `packets` are for this bridge. True when there is more to do at once.
+    /// Tells `ofproto` the ports as they are now.
+    pub(crate) fn sync_ports(&mut self, backer: &Backer, now: Nanos) {
+        if let Ok(ofproto) = backer.ofproto(&self.bridge) {
+            self.ports_at = now.plus_millis(PORTS_MS);
+            ports::sync(backer, &self.bridge, &mut lock(&ofproto), now);
+        }
+    }
+
+    /// One turn. `waiting` are packets for this bridge. True when there is more to do at once.
     pub(crate) fn run(
         &mut self,
         backer: &mut Backer,
-        packets: VecDeque<PacketIn>,
+        waiting: VecDeque<PacketIn>,
         now: Nanos,
     ) -> bool {
         self.accept(now);
@@ -179,7 +186,7 @@ impl Conversation {
             return false;
         };
         let bridge = self.bridge.clone();
-        let mut below = Below::new(backer, &bridge);
+        let mut below = Below::new(backer, &bridge, now);
         let mut of = lock(&ofproto);
         if now >= self.ports_at {
             self.ports_at = now.plus_millis(PORTS_MS);
@@ -190,8 +197,8 @@ impl Conversation {
             provider: &mut below,
             now,
         };
-        for packet in packets {
-            let message = to_controller(packet);
+        for packet in waiting {
+            let message = packets::to_controller(packet, cx.of.tun_table());
             self.controllers.packet_in(cx.of, message, now);
         }
         let mut busy = self.read(&mut cx);
@@ -386,7 +393,7 @@ impl Conversation {
             return;
         };
         let bridge = self.bridge.clone();
-        let mut below = Below::new(backer, &bridge);
+        let mut below = Below::new(backer, &bridge, now);
         let mut of: base::sync::MutexGuard<'_, Ofproto> = lock(&ofproto);
         self.controllers.settle(&mut Cx {
             of: &mut of,
@@ -417,27 +424,4 @@ fn versions(names: &[String]) -> u32 {
         .filter(|(n, _)| names.iter().any(|x| x == *n));
     let bits = bits.fold(0, |all, (_, v)| all | 1 << v);
     if bits == 0 { 0x7e } else { bits }
-}
-
-fn to_controller(p: PacketIn) -> ControllerPacket {
-    let whole = p.frame.data();
-    let len = usize::from(p.max_len).min(whole.len());
-    ControllerPacket {
-        controller_id: p.controller_id,
-        packet: openflow::PacketIn {
-            packet: whole[..len].to_vec(),
-            total_len: whole.len(),
-            buffer_id: u32::MAX,
-            reason: p.reason,
-            table_id: p.table,
-            cookie: p.cookie,
-            metadata: {
-                let mut flow = *p.flow;
-                flow.in_port.set(u32::from(p.in_port.0));
-                Match::of_context(&flow, None)
-            },
-            userdata: p.userdata,
-            continuation: openflow::Continuation::default(),
-        },
-    }
 }

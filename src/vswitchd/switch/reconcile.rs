@@ -77,6 +77,7 @@ impl Switch {
             };
             let mut ofproto = lock(&ofproto);
             let settings = ofproto.settings_mut();
+            settings.debug_actions = self.dummies.is_some();
             if settings.datapath_id != id {
                 settings.datapath_id = id;
                 tracing::info!(target: "bridge", "bridge {name}: using datapath ID {id:016x}");
@@ -97,6 +98,11 @@ impl Switch {
                 .entry(name.clone())
                 .or_insert_with(|| Conversation::new(name));
             conversation.configure(bridge, now);
+            // Controllers know the ports before anybody is told that the configuration is in force.
+            let owner = self.backers.values_mut();
+            if let Some(backer) = owner.into_iter().find(|b| b.bridges().contains_key(name)) {
+                conversation.sync_ports(backer, now);
+            }
         }
     }
 
