@@ -9,9 +9,9 @@ use crate::error::BackerError;
 use base::sync::Arc;
 use dpif::{DpifError, Execute, Op};
 use flow::{Flow, Metadata, OdpPort, OfPort};
-use odp::{FlowStats, SlowReason};
+use odp::{Action, FlowStats, SlowReason};
 use openflow::{Act, FlowMod};
-use packet::Frame;
+use packet::{Frame, HeapPool};
 use xlate::{BridgeId, Effect, Input, XlateError, output::Start};
 
 /// A packet that somebody sends through a bridge.
@@ -145,6 +145,25 @@ impl Backer {
                 bridge: bridge.to_owned(),
                 source,
             })
+    }
+
+    /// Does with a traced packet what its translation says, except sending it anywhere. `flow` is what the
+    /// translation of its pass began with.
+    pub fn traced(&self, bridge: BridgeId, packet: &[u8], flow: &Flow, out: &xlate::Output) {
+        self.world().teach(out, flow.tcp_flags.get());
+        if out.error.is_some() {
+            return;
+        }
+        let mut out = out.clone();
+        out.actions
+            .retain(|a| !matches!(a, Action::Output(_) | Action::Recirc(_)));
+        let mut key = *flow;
+        let of_bridge = self.bridges.values().find(|b| b.id == bridge);
+        let port = u16::try_from(flow.in_port.get()).map_or(OfPort::NONE, OfPort);
+        let iface = of_bridge.and_then(|b| b.iface_by_number(port));
+        key.in_port.set(iface.map_or(OdpPort::NONE, |i| i.odp).0);
+        // It is a trial: what the datapath says of it is of no consequence.
+        drop(self.execute(HeapPool::global().copy_from(packet), Arc::new(key), &out));
     }
 
     fn execute(&self, frame: Frame, key: Arc<Flow>, out: &xlate::Output) -> Result<(), DpifError> {

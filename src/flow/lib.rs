@@ -30,6 +30,7 @@ pub mod tun_table;
 pub use dpkey::{Attr, NoOdpNames, OdpKey, OdpNames, OdpTextError};
 pub use extract::{
     CtMeta, CtTuple, Depth, Layers, LineSet, Metadata, extract, extract_lines, set_vlan_limit,
+    vlan_limit,
 };
 pub use field::{FieldId, FieldInfo, FieldValue, OxmHeader, OxmId, Prereqs, Protocols, Subfield};
 pub use key::{FLOW_LINES, Flow, Mask, NshKey, TunnelKey, Vlan};

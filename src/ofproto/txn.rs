@@ -337,10 +337,10 @@ impl Ofproto {
     }
 
     /// Checks that the groups and meters that actions use exist.
-    pub(crate) fn check_references(
-        &self,
-        acts: &[openflow::Act],
-    ) -> Result<(), openflow::OfpError> {
+    ///
+    /// # Errors
+    /// That of the first one that does not.
+    pub fn check_references(&self, acts: &[openflow::Act]) -> Result<(), openflow::OfpError> {
         let mut verdict = Ok(());
         acts::each(acts, &mut |a| {
             let missing = match a {

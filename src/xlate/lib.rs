@@ -66,7 +66,7 @@ pub use port::{
 };
 pub use recirc::{FrozenState, FrozenStep, RecircRef, RecircTable};
 pub use snapshot::{BridgeId, FragHandling, Snapshot, XBridge, XIpfix, XMirror};
-pub use trace_text::{TraceRequest, Traced, trace};
+pub use trace_text::{After, TraceRequest, trace};
 pub use translate::{ReceiveError, translate};
 pub use wild::{Site, Sites, Wild};
 

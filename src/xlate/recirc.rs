@@ -7,7 +7,7 @@
 //!
 //! Equal states share an id, so that translating again yields the same actions. Whoever keeps actions that
 //! mention an id keeps a [`RecircRef`]. An id without references stays valid until [`RecircTable::run`] has
-//! passed over it twice, because packets may be under way to it.
+//! passed over it twice, because packets may be under way to it; but it is not given out again.
 
 use crate::snapshot::BridgeId;
 use base::sync::{Arc, Mutex, lock};
@@ -159,9 +159,14 @@ impl Clone for RecircRef {
 impl Drop for RecircRef {
     fn drop(&mut self) {
         let mut inner = lock(&self.table.0);
-        if let Some(e) = inner.by_id.get_mut(&self.id) {
-            e.refs -= 1;
-            e.idle_runs = 0;
+        let Some(e) = inner.by_id.get_mut(&self.id) else {
+            return;
+        };
+        e.refs -= 1;
+        e.idle_runs = 0;
+        if e.refs == 0 {
+            let hash = e.hash;
+            inner.forget_state(hash, self.id);
         }
     }
 }
@@ -252,12 +257,7 @@ impl RecircTable {
         }
         for (id, hash) in gone {
             inner.by_id.remove(&id);
-            if let Some(ids) = inner.by_hash.get_mut(&hash) {
-                ids.retain(|i| *i != id);
-                if ids.is_empty() {
-                    inner.by_hash.remove(&hash);
-                }
-            }
+            inner.forget_state(hash, id);
         }
     }
 
@@ -279,6 +279,16 @@ impl Inner {
         ids.iter()
             .copied()
             .find(|id| self.by_id.get(id).is_some_and(|e| *e.state == *state))
+    }
+
+    /// Equal states do not get this id any more.
+    fn forget_state(&mut self, hash: u64, id: u32) {
+        if let Some(ids) = self.by_hash.get_mut(&hash) {
+            ids.retain(|i| *i != id);
+            if ids.is_empty() {
+                self.by_hash.remove(&hash);
+            }
+        }
     }
 
     fn add(&mut self, hash: u64, state: FrozenState) -> u32 {
@@ -332,8 +342,10 @@ mod tests {
         drop(b);
         t.run();
         t.run();
-        assert_eq!(t.find(&state(1)), Some(1));
+        // Packets under way still find it, but the next one with this state gets another.
+        assert_eq!((t.find(&state(1)), t.get(1).is_some()), (None, true));
+        assert_eq!(t.freeze(state(1)).id(), 4);
         t.run();
-        assert_eq!((t.find(&state(1)), t.len()), (None, 1));
+        assert_eq!((t.get(1), t.len()), (None, 2));
     }
 }

@@ -113,40 +113,36 @@ pub struct TraceRequest<'a> {
     pub now: Nanos,
 }
 
-/// What was traced.
-#[derive(Debug)]
-pub struct Traced {
-    /// The text.
-    pub text: String,
-    /// Each translation with the flow it began with, in the order of the text: with a packet, their effects
-    /// are to be applied and their actions other than outputs to be executed.
-    pub outputs: Vec<(Box<Flow>, Output)>,
-}
+/// Hears of each translation with the flow it began with: with a packet, its effects are to be applied and its
+/// actions other than outputs to be executed, before the next pass.
+pub type After<'a> = &'a mut dyn FnMut(&Flow, &Output);
 
-/// Traces a packet.
+/// Traces a packet; the text.
 #[must_use]
-pub fn trace(snap: &Snapshot, req: &TraceRequest<'_>) -> Traced {
-    let mut t = Traced {
-        text: String::new(),
-        outputs: Vec::new(),
-    };
+pub fn trace(snap: &Snapshot, req: &TraceRequest<'_>, after: After<'_>) -> String {
+    let mut text = String::new();
     let mut ct_states = req.ct_states.iter().copied();
     let mut queue = VecDeque::new();
-    queue.extend(one(snap, req, req.flow, &mut t));
+    queue.extend(one(snap, req, req.flow, (&mut text, after)));
     let mut n = 0;
     while let Some(mut back) = queue.pop_front() {
         n += 1;
         if n > RECIRCULATIONS_MAX {
             break;
         }
-        returned(&mut t.text, &mut back, ct_states.next());
-        queue.extend(one(snap, req, &back.flow, &mut t));
+        returned(&mut text, &mut back, ct_states.next());
+        queue.extend(one(snap, req, &back.flow, (&mut text, after)));
     }
-    t
+    text
 }
 
 /// Traces one pass of a packet; the packets that come back.
-fn one(snap: &Snapshot, req: &TraceRequest<'_>, flow: &Flow, t: &mut Traced) -> Vec<Returning> {
+fn one(
+    snap: &Snapshot,
+    req: &TraceRequest<'_>,
+    flow: &Flow,
+    (text, after): (&mut String, After<'_>),
+) -> Vec<Returning> {
     let mut tree = Tree {
         names: req.names,
         ..Tree::default()
@@ -159,8 +155,8 @@ fn one(snap: &Snapshot, req: &TraceRequest<'_>, flow: &Flow, t: &mut Traced) -> 
         input.start = Start::Actions(acts);
     }
     let out = translate(snap, input);
-    render(&mut t.text, (flow, &out), &tree, (snap, req));
-    t.outputs.push((Box::new(*flow), out));
+    render(text, (flow, &out), &tree, (snap, req));
+    after(flow, &out);
     tree.returning
 }
 

@@ -17,7 +17,7 @@ pub use flow::{
 };
 pub use format::{format_actions, put_actions};
 pub(crate) use parse::parse_list;
-pub use parse::{parse_actions, parse_instructions};
+pub use parse::{parse_actions, parse_actions_usable, parse_instructions};
 
 use crate::names::put;
 

@@ -30,6 +30,15 @@ pub fn parse_actions(text: &str, names: Names<'_>) -> Result<Acts, TextError> {
     Ok(parse_list(text, names, false)?.acts)
 }
 
+/// As [`parse_actions`]; tells also which protocols can carry them.
+///
+/// # Errors
+/// What `ovs-ofctl` would say.
+pub fn parse_actions_usable(text: &str, names: Names<'_>) -> Result<(Acts, Protocols), TextError> {
+    let parsed = parse_list(text, names, false)?;
+    Ok((parsed.acts, parsed.protocols))
+}
+
 /// Parses a list of actions and instructions, as flows have them.
 ///
 /// # Errors

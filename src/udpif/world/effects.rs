@@ -68,6 +68,17 @@ impl Applier<'_> {
         }
     }
 
+    /// A packet with these TCP flags came: does it end connections?
+    pub(super) fn ends(&self, effects: &[Effect], tcp_flags: u16) {
+        for effect in effects {
+            if let Effect::FinTimeout { rule, idle, hard } = effect
+                && tcp_flags & TCP_END != 0
+            {
+                self.fin_timeout(rule, *idle, *hard);
+            }
+        }
+    }
+
     /// Packets were counted: credit them, and refresh what they keep alive.
     pub(super) fn credit(&self, effects: &[Effect], delta: &FlowStats) {
         let (packets, bytes) = (delta.n_packets, delta.n_bytes);

@@ -120,6 +120,16 @@ impl World {
     }
 }
 
+impl World {
+    /// Applies what a traced packet teaches, without counting it. `tcp_flags` are the packet's.
+    pub fn teach(&self, output: &Output, tcp_flags: u16) {
+        let links = self.links.load();
+        let applier = self.applier(&links);
+        applier.learn(&output.effects);
+        applier.ends(&output.effects, tcp_flags);
+    }
+}
+
 /// Where a packet with these metadata enters.
 fn entry(snapshot: &Snapshot, ask: &Ask<'_>) -> Result<Entry, ReceiveError> {
     if let Some(from) = ask.from
@@ -318,7 +328,6 @@ impl World {
     ) -> Option<PacketIn> {
         let UserspaceCookie::Controller {
             bridge,
-            in_port,
             dont_send: false,
             continuation,
             reason,
@@ -326,6 +335,7 @@ impl World {
             rule_cookie,
             controller_id,
             max_len,
+            ..
         } = *cookie
         else {
             return None;
@@ -338,7 +348,8 @@ impl World {
         state.metadata.restore(&mut flow);
         Some(PacketIn {
             bridge: BridgeId(bridge),
-            in_port,
+            // The cookie does not say: one flow may serve several ports.
+            in_port: state.metadata.in_port,
             odp_port: OdpPort(key.in_port.get()),
             frame,
             flow,

@@ -4,8 +4,10 @@ use super::packets;
 use crate::switch::{Switch, port_names};
 use crate::unixctl::{Commands, Outcome};
 use backer::Backer;
+use base::sync::lock;
 use flow::compose::{Payload, compose};
-use flow::{CtMeta, Flow, Metadata, OdpPort};
+use flow::{CtMeta, Flow, Metadata, TunTable, TunnelKey};
+use openflow::Act;
 use xlate::{BridgeId, TraceRequest};
 
 /// Bytes of payload of a generated packet, and at most.
@@ -16,6 +18,13 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
     commands.add("ofproto/trace", usage, 1..=usize::MAX, |s, args| {
         trace(s, args)
     });
+    let usage = "[-consistent] {[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet] actions";
+    commands.add(
+        "ofproto/trace-packet-out",
+        usage,
+        2..=usize::MAX,
+        |s, args| trace_packet_out(s, args),
+    );
 }
 
 /// What the arguments say.
@@ -25,11 +34,12 @@ struct Wanted<'a> {
     l7: Option<Vec<u8>>,
     l7_len: Option<usize>,
     names: bool,
+    consistent: bool,
     ct_states: Vec<u8>,
     words: Vec<&'a str>,
 }
 
-fn wanted<'a>(args: &[&'a str]) -> Result<Wanted<'a>, String> {
+fn wanted<'a>(args: &[&'a str], may_be_consistent: bool) -> Result<Wanted<'a>, String> {
     let mut w = Wanted::default();
     let mut rest = args.iter();
     while let Some(&arg) = rest.next() {
@@ -41,6 +51,7 @@ fn wanted<'a>(args: &[&'a str]) -> Result<Wanted<'a>, String> {
         match arg {
             "-generate" | "--generate" => w.generate = true,
             "-names" | "--names" => w.names = true,
+            "-consistent" | "--consistent" if may_be_consistent => w.consistent = true,
             "--l7" => {
                 w.l7 = Some(packets::bytes(value()?).ok_or("Trailing garbage in packet data")?);
             }
@@ -83,8 +94,15 @@ fn ct_state(text: &str) -> Result<u8, String> {
     Ok(state)
 }
 
-fn trace(s: &Switch, args: &[&str]) -> Outcome {
-    let mut w = wanted(args)?;
+/// A packet to trace, and where.
+struct Subject<'s> {
+    backer: &'s Backer,
+    bridge: BridgeId,
+    flow: Flow,
+    packet: Option<Vec<u8>>,
+}
+
+fn subject<'s>(s: &'s Switch, w: &mut Wanted<'_>) -> Result<Subject<'s>, String> {
     let mut packet = None;
     if !w.generate && w.words.len() > 1 {
         match packets::packet(w.words[w.words.len() - 1]) {
@@ -97,7 +115,8 @@ fn trace(s: &Switch, args: &[&str]) -> Outcome {
         }
     }
     let (backer, bridge, mut flow) = match w.words.as_slice() {
-        [flow] => datapath_form(only(s), flow)?,
+        [flow] => datapath_form(only(s), flow)
+            .unwrap_or_else(|e| Err(format!("{e} (or the bridge name was omitted)")))?,
         [first, flow] => two_words(s, first, flow)?,
         _ => return Err("Syntax error".to_owned()),
     };
@@ -107,26 +126,74 @@ fn trace(s: &Switch, args: &[&str]) -> Outcome {
             (None, len) => Payload::Counting(len.unwrap_or(L7.0)),
         };
         packet = Some(compose(&flow, payload));
-    }
-    if let Some(bytes) = &packet {
+    } else if let Some(bytes) = &packet {
         let from = flow;
         let ct = CtMeta::of_flow(&from);
         flow::extract(bytes, &Metadata::of_flow(&from, ct.as_ref()), &mut flow);
-        (flow.regs, flow.metadata) = (from.regs, from.metadata);
     }
-    let traced = xlate::trace(
+    Ok(Subject {
+        backer,
+        bridge,
+        flow,
+        packet,
+    })
+}
+
+fn trace(s: &Switch, args: &[&str]) -> Outcome {
+    let mut w = wanted(args, false)?;
+    let subject = subject(s, &mut w)?;
+    Ok(run(s, &w, &subject, None))
+}
+
+/// As a controller's packet-out would do: the last word is a list of actions.
+fn trace_packet_out(s: &Switch, args: &[&str]) -> Outcome {
+    let (actions, args) = args.split_last().ok_or("no actions")?;
+    let names = openflow::Names::default();
+    let (mut acts, usable) =
+        openflow::parse_actions_usable(actions, names).map_err(|e| e.to_string())?;
+    let mut w = wanted(args, true)?;
+    let subject = subject(s, &mut w)?;
+    let bad = |e: openflow::OfpError| format!("Bad actions: {}", e.name());
+    let params = openflow::CheckParams {
+        flow: &subject.flow,
+        mask: &flow::Mask::for_packet(&subject.flow),
+        max_ports: flow::OfPort::MAX,
+        table_id: 0,
+        n_tables: ofproto::N_TABLES,
+    };
+    let needed = if w.consistent {
+        usable
+    } else {
+        openflow::Protocols::empty()
+    };
+    openflow::check_consistency(&mut acts, needed, &params).map_err(bad)?;
+    let bridges = subject.backer.bridges();
+    if let Some(bridge) = bridges.values().find(|b| b.id == subject.bridge) {
+        lock(&bridge.ofproto).check_references(&acts).map_err(bad)?;
+    }
+    Ok(run(s, &w, &subject, Some(&acts)))
+}
+
+fn run(s: &Switch, w: &Wanted<'_>, subject: &Subject<'_>, acts: Option<&[Act]>) -> String {
+    let backer = subject.backer;
+    let packet = subject.packet.as_deref();
+    xlate::trace(
         &backer.snapshot(),
         &TraceRequest {
-            bridge,
-            flow: &flow,
-            packet: packet.as_deref(),
-            actions: None,
+            bridge: subject.bridge,
+            flow: &subject.flow,
+            packet,
+            actions: acts,
             ct_states: &w.ct_states,
             names: w.names,
             now: s.clock().now(),
         },
-    );
-    Ok(traced.text)
+        &mut |flow, out| {
+            if let Some(packet) = packet {
+                backer.traced(subject.bridge, packet, flow, out);
+            }
+        },
+    )
 }
 
 /// The backer, when there is exactly one.
@@ -141,11 +208,8 @@ fn two_words<'s>(
     text: &str,
 ) -> Result<(&'s Backer, BridgeId, Flow), String> {
     let type_name = first.strip_prefix("ovs-").unwrap_or(first);
-    if let Some(backer) = s.backers().get(type_name) {
-        return datapath_form(Some(backer), text);
-    }
-    if packets::datapath_flow(text, &flow::dpkey::NoOdpNames).is_ok() {
-        return Err("Cannot find the datapath".to_owned());
+    if let Ok(result) = datapath_form(s.backers().get(type_name), text) {
+        return result;
     }
     let backer = s
         .backer_of(first)
@@ -155,30 +219,44 @@ fn two_words<'s>(
         ports: Some(&ports),
         tables: None,
     };
-    let parsed = flow::text::ExactFlow::parse(text, &names, None);
+    let bridge = backer.bridge(first).map_err(|e| e.to_string())?.id;
+    let snapshot = backer.snapshot();
+    let tun = snapshot
+        .bridges
+        .get(&bridge)
+        .and_then(|b| b.tun_table.clone());
+    let parsed = flow::text::ExactFlow::parse(text, &names, tun.as_deref());
     let flow = parsed
         .map_err(|e| format!("Bad openflow flow syntax: {e}"))?
         .flow;
-    let bridge = backer.bridge(first).map_err(|e| e.to_string())?;
-    Ok((backer, bridge.id, flow))
+    Ok((backer, bridge, flow))
 }
 
-/// A flow as the datapath has it: its port says which bridge.
-fn datapath_form<'s>(
-    backer: Option<&'s Backer>,
-    text: &str,
-) -> Result<(&'s Backer, BridgeId, Flow), String> {
+/// A packet that enters a bridge; or why none receives it.
+type Received<'s> = Result<(&'s Backer, BridgeId, Flow), String>;
+
+/// A flow as the datapath has it: its port says which bridge. The outer error: the text is no such flow.
+fn datapath_form<'s>(backer: Option<&'s Backer>, text: &str) -> Result<Received<'s>, String> {
     let names = backer.map(Backer::port_names).unwrap_or_default();
-    let parsed = packets::datapath_flow(text, &names);
-    let mut flow = parsed.map_err(|e| format!("{e} (or the bridge name was omitted)"))?;
-    let backer = backer.ok_or("Cannot find the datapath")?;
+    let flow = packets::datapath_flow(text, &names)?;
+    Ok(backer
+        .ok_or_else(|| "Cannot find the datapath".to_owned())
+        .and_then(|b| received(b, flow)))
+}
+
+fn received(backer: &Backer, mut flow: Flow) -> Received<'_> {
     let snapshot = backer.snapshot();
-    let odp = OdpPort(flow.in_port.get());
-    let (bridge, ofp) = snapshot
-        .by_odp
-        .get(&odp)
-        .copied()
-        .ok_or_else(|| format!("no OpenFlow port for datapath port {odp}"))?;
+    let (bridge, ofp) = snapshot.receive(&flow).map_err(|e| e.to_string())?;
     flow.in_port.set(u32::from(ofp.0));
+    if flow.tunnel.flags.get() & TunnelKey::F_UDPIF != 0
+        && let Some(x) = snapshot.bridges.get(&bridge)
+    {
+        // Shown as OpenFlow has it.
+        let empty = TunTable::new();
+        let table = x.tun_table.as_deref().unwrap_or(&empty);
+        flow.tunnel = table
+            .to_mapped(&flow.tunnel, &flow.tunnel)
+            .map_err(|_| "Failed to parse Geneve options".to_owned())?;
+    }
     Ok((backer, bridge, flow))
 }

@@ -18,6 +18,7 @@ impl Switch {
         let old = std::mem::take(&mut self.model);
         self.errors.clear();
         self.settle_conversations();
+        flow::set_vlan_limit(settings::vlan_limit(&model.settings));
         self.remove_bridges(&model);
         self.remove_ports(&model);
         for (name, bridge) in &model.bridges {
@@ -207,8 +208,7 @@ impl Switch {
         options.n_handlers = number("n-handler-threads").unwrap_or(0);
         options.n_revalidators = number("n-revalidator-threads").unwrap_or(0);
         options.sink = self.packet_ins.clone();
-        options.vlan_limit = number("vlan-limit").unwrap_or(1);
-        flow::set_vlan_limit(options.vlan_limit as usize);
+        options.vlan_limit = flow::vlan_limit() as u32;
         let backer = Backer::open(&self.dpifs, &self.registry, &self.clock, options)?;
         settings::apply(&backer, &model.settings);
         Ok(backer)

@@ -26,6 +26,13 @@ pub(super) fn apply(backer: &Backer, settings: &StringMap) {
     }
 }
 
+/// VLAN tags that are looked at; 0: as many as there can be.
+pub(super) fn vlan_limit(settings: &StringMap) -> usize {
+    let mut limit = 1;
+    number(settings, "vlan-limit", &mut limit);
+    limit
+}
+
 fn number<T: std::str::FromStr>(settings: &StringMap, key: &str, into: &mut T) {
     if let Some(text) = settings.get(key) {
         match text.parse() {

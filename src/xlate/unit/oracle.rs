@@ -169,7 +169,7 @@ fn explain(rig: &Rig, v: &Violation, seed: u64) -> String {
             names: false,
             now: rig.now,
         };
-        trace(&rig.snap, &req).text
+        trace(&rig.snap, &req, &mut |_, _| ())
     };
     format!(
         "seed {seed}\n--- installed for\n{}\n{:?}\n--- but\n{}\n{:?}\n{}",
