@@ -389,6 +389,7 @@ fn stages(c: &mut Criterion) {
         ..Metadata::default()
     };
     let mut out = Flow::zero();
+    let mut layers = flow::Layers::UNKNOWN;
     for depth in [
         flow::Depth::Port,
         flow::Depth::L2,
@@ -396,7 +397,7 @@ fn stages(c: &mut Criterion) {
         flow::Depth::L4,
     ] {
         c.bench_function(&format!("extract {depth:?}"), |b| {
-            b.iter(|| flow::extract_lines(black_box(&data), &md, depth, &mut out));
+            b.iter(|| flow::extract_lines(black_box(&data), &md, depth, (&mut out, &mut layers)));
         });
     }
 }

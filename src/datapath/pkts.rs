@@ -72,6 +72,33 @@ pub(crate) struct Pkt {
     pub(crate) side: Option<Box<Side>>,
 }
 
+/// What belongs to a frame that was taken out of a [`Pkts`]. Most frames are sent without a look at it, so
+/// it stays where it is until somebody wants it.
+#[derive(Debug)]
+pub(crate) struct Beside<'a> {
+    layers: &'a Layers,
+    side: Option<&'a mut Option<Box<Side>>>,
+}
+
+impl Beside<'_> {
+    /// The whole packet.
+    pub(crate) fn with(self, frame: Frame) -> Pkt {
+        Pkt {
+            frame,
+            layers: *self.layers,
+            side: self.side.and_then(Option::take),
+        }
+    }
+
+    /// The frame has gone elsewhere.
+    #[inline]
+    pub(crate) fn forget(self) {
+        if let Some(side) = self.side {
+            recycle(side.take());
+        }
+    }
+}
+
 impl Pkt {
     /// The full key of the packet as it is now. Also brings its layers up to date.
     pub(crate) fn extract(&mut self, in_port: OdpPort, recirc_id: u32, key: &mut Flow) {
@@ -149,12 +176,17 @@ impl Pkts {
 
     /// Takes everything out, in order.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Pkt> {
-        self.sided = false;
+        self.drain_frames().map(|(frame, beside)| beside.with(frame))
+    }
+
+    /// Takes everything out, in order, for whoever mostly wants the frames.
+    #[inline]
+    pub(crate) fn drain_frames(&mut self) -> impl Iterator<Item = (Frame, Beside<'_>)> {
+        let sided = std::mem::take(&mut self.sided);
         let rest = std::iter::zip(&self.layers, &mut self.sides);
-        std::iter::zip(self.frames.drain(..), rest).map(|(frame, (&layers, side))| Pkt {
-            frame,
-            layers,
-            side: side.take(),
+        std::iter::zip(self.frames.drain(..), rest).map(move |(frame, (layers, side))| {
+            let side = if sided { Some(side) } else { None };
+            (frame, Beside { layers, side })
         })
     }
 
@@ -176,6 +208,19 @@ impl Pkts {
             None
         };
         metadata(&self.frames[i], side, self.in_port, self.recirc_id)
+    }
+
+    /// What parsing packet `i` reads, and where its layers belong.
+    #[inline]
+    pub(crate) fn parsing(&mut self, i: usize) -> (&[u8], Metadata<'_>, &mut Layers) {
+        let side = if self.sided {
+            self.sides[i].as_deref()
+        } else {
+            None
+        };
+        let frame = &self.frames[i];
+        let md = metadata(frame, side, self.in_port, self.recirc_id);
+        (frame.data(), md, &mut self.layers[i])
     }
 
     /// The full key of packet `i` as it is now. Also brings its layers up to date.

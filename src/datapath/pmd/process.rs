@@ -9,13 +9,13 @@
 use super::Pmd;
 use crate::actions::{Exec, Fast, Origin};
 use crate::pending::{Missed, Pending};
-use crate::pkts::{Pkt, Pkts, recycle};
+use crate::pkts::{Beside, Pkt, Pkts};
 use crate::table::{DpFlow, Keys, NONE, Run};
 use base::sync::{Arc, lock};
 use dpif::{ParkToken, Upcall, UpcallKind};
 use flow::Flow;
 use odp::{DropReason, OdpPort, Ufid};
-use packet::BATCH_MAX;
+use packet::{BATCH_MAX, Frame};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wire::ipv4::PROTO_TCP;
 
@@ -141,16 +141,16 @@ impl Pmd {
             gathered: &mut gathered,
         };
         let pass = (pkts.in_port, pkts.recirc_id, pkts.passes);
-        for (i, pkt) in pkts.drain().enumerate() {
+        for (i, (frame, beside)) in pkts.drain_frames().enumerate() {
             let number = runs.keys.found[i];
             if number != runs.number {
                 runs.end();
                 runs.begin(number, tables.flows.get(number));
             }
             if number == NONE {
-                miss(runs.exec, pending, pkt, pass);
+                miss(runs.exec, pending, beside.with(frame), pass);
             } else {
-                runs.packet(i, pkt, pass.0);
+                runs.packet(i, (frame, beside), pass.0);
             }
         }
         runs.end();
@@ -220,27 +220,27 @@ impl<'f> Runs<'_, 'f> {
     }
 
     #[inline]
-    fn packet(&mut self, i: usize, pkt: Pkt, in_port: OdpPort) {
+    fn packet(&mut self, i: usize, (frame, beside): (Frame, Beside<'_>), in_port: OdpPort) {
         let Some(flow) = self.now_flow else {
             debug_assert!(false, "lookups find flows that are there");
             return;
         };
         self.run.packets += 1;
-        self.run.bytes += pkt.frame.len() as u64;
+        self.run.bytes += frame.len() as u64;
         if self.keys.deep {
             self.run.tcp_flags |= tcp_flags(&self.keys.flows[i]);
         }
         match flow.fast {
             Fast::Output(port) => {
                 let ledger = self.exec.ingress.ledger(in_port);
-                self.exec.outs.push(port, pkt.frame, ledger);
-                recycle(pkt.side);
+                self.exec.outs.push(port, frame, ledger);
+                beside.forget();
             }
             Fast::Drop(reason) => {
                 self.exec.ingress.ledger(in_port).drop_n(reason, 1);
-                recycle(pkt.side);
+                beside.forget();
             }
-            Fast::Program => self.gathered.push(pkt),
+            Fast::Program => self.gathered.push(beside.with(frame)),
         }
     }
 

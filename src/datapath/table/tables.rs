@@ -286,13 +286,12 @@ fn extract_all(table: &PortTable, pkts: &mut Pkts, keys: &mut Keys) {
             prefetch(ahead.data());
         }
         let key = &mut keys.flows[i];
-        let md = pkts.metadata(i);
-        let (layers, lines) = flow::extract_lines(pkts.frames[i].data(), &md, table.depth, key);
+        let (data, md, layers) = pkts.parsing(i);
+        let lines = flow::extract_lines(data, &md, table.depth, (key, layers));
         if table.lines.0 & !lines.0 != 0 {
             lines.zero_missing(table.lines, key);
         }
         keys.valid[i] = lines.or(table.lines);
-        pkts.layers[i] = layers;
     }
 }
 

@@ -160,30 +160,34 @@ impl Sink<'_> {
 
 /// Extracts all fields. Every byte of `out` is written.
 pub fn extract(data: &[u8], md: &Metadata<'_>, out: &mut Flow) -> Layers {
-    let (layers, lines) = extract_lines(data, md, Depth::L4, out);
+    let mut layers = Layers::UNKNOWN;
+    let lines = extract_lines(data, md, Depth::L4, (out, &mut layers));
     lines.zero_missing(LineSet::ALL, out);
     layers
 }
 
 /// Extracts the fields of `depth` and of smaller depths, writing only lines that hold something.
-/// Line 0 is always written.
+/// Line 0 is always written. Returns the lines written.
+///
+/// Layers are written where they are to stay: they come about a field at a time, and a copy of them as a
+/// whole right after would wait for all those small stores.
 #[inline]
 pub fn extract_lines(
     data: &[u8],
     md: &Metadata<'_>,
     depth: Depth,
-    out: &mut Flow,
-) -> (Layers, LineSet) {
+    (flow, layers): (&mut Flow, &mut Layers),
+) -> LineSet {
     let mut sink = Sink {
-        flow: out,
+        flow,
         lines: LineSet(0),
     };
     metadata::write(md, &mut sink);
-    let mut layers = Layers::UNKNOWN;
+    *layers = Layers::UNKNOWN;
     if depth > Depth::Port {
-        headers(data, md, depth, &mut sink, &mut layers);
+        headers(data, md, depth, &mut sink, layers);
     }
-    (layers, sink.lines)
+    sink.lines
 }
 
 /// Parses the packet, layer by layer.

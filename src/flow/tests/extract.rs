@@ -44,7 +44,8 @@ fn agree(data: &[u8], md: &Metadata<'_>) {
     assert_eq!(offsets(&layers), want_ofs, "{data:02x?}");
     for depth in [Depth::Port, Depth::L2, Depth::L3, Depth::L4] {
         let mut part = dirty();
-        let (l, lines) = extract_lines(data, md, depth, &mut part);
+        let mut l = Layers::UNKNOWN;
+        let lines = extract_lines(data, md, depth, (&mut part, &mut l));
         for line in 0..FLOW_LINES {
             assert!(
                 lines.has(line) || part.lines()[line] == [u64::MAX; 8],
