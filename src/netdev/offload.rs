@@ -211,8 +211,8 @@ impl Plan {
         let data = frame.data();
         let mut at = layers(data)?;
         let tcp = match (frame.gso, at.v6) {
-            (GsoKind::Tcp4, false) | (GsoKind::Tcp6, true) => true,
-            (GsoKind::Udp, _) => false,
+            (GsoKind::TCP4, false) | (GsoKind::TCP6, true) => true,
+            (GsoKind::UDP, _) => false,
             _ => return None,
         };
         let wanted = if tcp { TCP } else { UDP };
@@ -267,7 +267,7 @@ impl Plan {
         let mut cut = HeapPool::global().alloc(self.headers + n);
         cut.copy_metadata(frame);
         cut.flags = frame.flags & !(RxFlags::GSO | RxFlags::CSUM_PARTIAL) | RxFlags::CSUM_GOOD;
-        cut.gso = GsoKind::None;
+        cut.gso = GsoKind::NONE;
         cut.gso_size = 0;
         let source = frame.data();
         let data = cut.data_mut();

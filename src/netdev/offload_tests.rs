@@ -116,9 +116,9 @@ proptest! {
         frame.flags |= RxFlags::GSO;
         frame.gso_size = size;
         frame.gso = match (tcp, v6) {
-            (true, false) => GsoKind::Tcp4,
-            (true, true) => GsoKind::Tcp6,
-            _ => GsoKind::Udp,
+            (true, false) => GsoKind::TCP4,
+            (true, true) => GsoKind::TCP6,
+            _ => GsoKind::UDP,
         };
         frame.mark = 42;
         let mut out = Batch::new();
@@ -175,7 +175,7 @@ proptest! {
         recognise_partial(&mut frame);
         (frame.csum_start, frame.csum_offset, frame.gso_size) = (start % 100, offset, size);
         frame.flags = flags;
-        frame.gso = [GsoKind::None, GsoKind::Tcp4, GsoKind::Tcp6, GsoKind::Udp][usize::from(kind)];
+        frame.gso = [GsoKind::NONE, GsoKind::TCP4, GsoKind::TCP6, GsoKind::UDP][usize::from(kind)];
         let header = vnet::describe(&frame);
         vnet::apply(&header, &mut frame);
         let mut out = Batch::new();

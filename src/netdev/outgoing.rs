@@ -52,7 +52,7 @@ fn fits_slowly(frame: &Frame, limit: usize) -> bool {
     }
     let l4 = usize::from(frame.csum_start);
     let header = match frame.gso {
-        GsoKind::Udp => 8,
+        GsoKind::UDP => 8,
         _ => frame
             .data()
             .get(l4 + 12)
@@ -66,7 +66,7 @@ fn fits_slowly(frame: &Frame, limit: usize) -> bool {
 #[inline]
 pub(crate) fn kernel_takes(frame: &Frame) -> bool {
     frame.flags & RxFlags::GSO == 0
-        || (frame.gso != GsoKind::Udp
+        || (frame.gso != GsoKind::UDP
             && frame.flags & RxFlags::CSUM_PARTIAL != 0
             && tag_bytes(frame.data()) == 0)
 }

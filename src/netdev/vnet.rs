@@ -22,7 +22,7 @@ const GSO_ECN: u8 = 0x80;
 pub(crate) fn apply(header: &VnetHeader, frame: &mut Frame) -> bool {
     let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
     frame.flags &= !(RxFlags::CSUM_PARTIAL | RxFlags::CSUM_GOOD | RxFlags::GSO);
-    frame.gso = GsoKind::None;
+    frame.gso = GsoKind::NONE;
     frame.gso_size = 0;
     if header[0] & NEEDS_CSUM != 0 {
         frame.flags |= RxFlags::CSUM_PARTIAL;
@@ -36,9 +36,9 @@ pub(crate) fn apply(header: &VnetHeader, frame: &mut Frame) -> bool {
     }
     frame.gso = match header[1] & !GSO_ECN {
         GSO_NONE => return true,
-        GSO_TCP4 => GsoKind::Tcp4,
-        GSO_TCP6 => GsoKind::Tcp6,
-        GSO_UDP_L4 => GsoKind::Udp,
+        GSO_TCP4 => GsoKind::TCP4,
+        GSO_TCP6 => GsoKind::TCP6,
+        GSO_UDP_L4 => GsoKind::UDP,
         _ => return false,
     };
     frame.gso_size = half(4);
@@ -64,10 +64,10 @@ pub(crate) fn describe(frame: &Frame) -> VnetHeader {
     }
     if frame.flags & RxFlags::GSO != 0 {
         header[1] = match frame.gso {
-            GsoKind::None => GSO_NONE,
-            GsoKind::Tcp4 => GSO_TCP4,
-            GsoKind::Tcp6 => GSO_TCP6,
-            GsoKind::Udp => GSO_UDP_L4,
+            GsoKind::NONE => GSO_NONE,
+            GsoKind::TCP4 => GSO_TCP4,
+            GsoKind::TCP6 => GSO_TCP6,
+            _ => GSO_UDP_L4,
         };
     }
     header
@@ -78,7 +78,7 @@ fn headers_len(frame: &Frame) -> u16 {
     let l4 = frame.csum_start;
     let data_offset = frame.data().get(usize::from(l4) + 12).map_or(5, |b| b >> 4);
     match frame.gso {
-        GsoKind::Udp => l4.saturating_add(8),
+        GsoKind::UDP => l4.saturating_add(8),
         _ => l4.saturating_add(u16::from(data_offset) * 4),
     }
 }

@@ -108,7 +108,7 @@ fn super_packets_with_a_vlan_tag_are_cut_here() {
         .write(&mut whole, &payload)
         .unwrap();
     let mut frame = HeapPool::global().copy_from(&whole);
-    (frame.flags, frame.gso, frame.gso_size) = (RxFlags::GSO, GsoKind::Tcp4, 1400);
+    (frame.flags, frame.gso, frame.gso_size) = (RxFlags::GSO, GsoKind::TCP4, 1400);
     (frame.csum_start, frame.csum_offset) = (38, 16);
     let mut batch = Batch::new();
     batch.push(frame).unwrap();
