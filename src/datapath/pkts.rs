@@ -176,7 +176,8 @@ impl Pkts {
 
     /// Takes everything out, in order.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Pkt> {
-        self.drain_frames().map(|(frame, beside)| beside.with(frame))
+        self.drain_frames()
+            .map(|(frame, beside)| beside.with(frame))
     }
 
     /// Takes everything out, in order, for whoever mostly wants the frames.
