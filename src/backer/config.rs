@@ -3,6 +3,7 @@
 use base::sync::Arc;
 use flow::OfPort;
 use netdev::Config;
+use std::collections::BTreeMap;
 use udpif::Threading;
 use udpif::world::{NoSink, Sink};
 use wire::EthAddr;
@@ -92,6 +93,8 @@ pub struct IfaceConfig {
     pub mtu_request: Option<u32>,
     /// Wanted MAC address.
     pub mac: Option<EthAddr>,
+    /// How the datapath treats it (`pmd-rxq-affinity`, `tx-steering`, ...).
+    pub datapath: BTreeMap<String, String>,
 }
 
 impl IfaceConfig {
@@ -105,6 +108,7 @@ impl IfaceConfig {
             ofport_request: None,
             mtu_request: None,
             mac: None,
+            datapath: BTreeMap::new(),
         }
     }
     /// With an option.

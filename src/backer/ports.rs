@@ -213,6 +213,7 @@ impl Backer {
                     });
                 }
             }
+            self.configure_in_datapath(bridge, &iface);
         }
         tracing::info!(target: "bridge",
             "bridge {bridge}: added interface {} on port {}", wanted.name, iface.ofp.0);
@@ -272,7 +273,19 @@ impl Backer {
             iface.device.set_etheraddr(mac).map_err(refuse)?;
         }
         iface.config = wanted.clone();
+        if iface.odp != OdpPort::NONE {
+            self.configure_in_datapath(bridge, iface);
+        }
         Ok(())
+    }
+
+    /// Tells the datapath how to treat an interface; what it cannot make sense of is named, and the rest is in
+    /// force.
+    fn configure_in_datapath(&self, bridge: &str, iface: &Iface) {
+        if let Err(e) = self.dpif.port_set_config(iface.odp, &iface.config.datapath) {
+            tracing::warn!(target: "bridge",
+                "{bridge}: interface {}: other_config: {e}", iface.name());
+        }
     }
 
     /// The name of an interface may be in one port only.

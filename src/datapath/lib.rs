@@ -16,6 +16,15 @@
 //! Invariants: the ledger balances for every port between any two batches; flows that overlap do the same;
 //! a lookup costs a bounded number of probes; packets of one flow leave in the order they came.
 
+/// Writes to a string, which cannot fail.
+macro_rules! put {
+    ($out:expr, $($arg:tt)+) => {
+        if write!($out, $($arg)+).is_err() {
+            debug_assert!(false, "a string takes everything");
+        }
+    };
+}
+
 mod actions;
 mod bell;
 mod cycles;
@@ -36,4 +45,5 @@ mod upcall;
 
 pub use dp::{Algorithm, Datapath, Environment, OpenDevice, Settings, Threading, Topology};
 pub use ledger::Account;
+pub use pmd::perf::{PerfLog, PerfLogRules};
 pub use provider::NetdevProvider;

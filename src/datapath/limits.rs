@@ -53,10 +53,21 @@ pub const SLEEP_MS: u64 = 200;
 /// Sleep of a packet thread that has queues without descriptors, microseconds.
 pub const NAP_US: u64 = 50;
 
+/// Longest sleep that `pmd-maxsleep` can ask for, microseconds (as the peer's).
+pub const SLEEP_MAX_US: u64 = 10_000;
+/// By how much such sleeps grow each round, microseconds (as the peer's).
+pub const SLEEP_STEP_US: u64 = 1;
+/// Packets at once from one rx queue that end such sleeps (as the peer's).
+pub const SLEEP_PACKETS: u64 = 16;
+
 /// Seconds of one interval of load statistics.
 pub const INTERVAL_S: u64 = 5;
 /// Intervals kept.
 pub const INTERVALS: usize = 12;
+/// Bins of the histograms of `pmd-perf-show` (as the peer's).
+pub const HISTOGRAM_BINS: usize = 32;
+/// Rounds, and milliseconds, that are remembered for `pmd-perf-show` (as the peer's).
+pub const HISTORY_LEN: usize = 1000;
 /// Milliseconds between rankings of subtables by hits.
 pub const RANK_MS: u64 = 1000;
 /// Sample nesting that is announced; actions may nest deeper, see `actions`.

@@ -3,26 +3,14 @@
 
 use crate::cycles::cycles_per_second;
 use crate::dp::Datapath;
-use crate::limits::{INTERVAL_S, INTERVALS};
-use crate::pmd::{Figures, PmdHandle, PmdShared, RxqLoad};
+use crate::limits::{HISTORY_LEN, INTERVAL_S, INTERVALS};
+use crate::pmd::perf::{Perf, ratio, show_histograms, show_millis, show_rounds};
+use crate::pmd::{Figures, Pmd, PmdHandle, PmdShared, RxqLoad};
 use base::clock::Clock;
 use base::sync::{Arc, Ordering};
 use dpif::PmdId;
+use std::collections::BTreeSet;
 use std::fmt::Write;
-
-/// Writing to a string cannot fail.
-macro_rules! put {
-    ($out:expr, $($arg:tt)+) => {
-        if write!($out, $($arg)+).is_err() {
-            debug_assert!(false, "a string takes everything");
-        }
-    };
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn ratio(a: u64, b: u64) -> f64 {
-    if b == 0 { 0.0 } else { a as f64 / b as f64 }
-}
 
 fn percent(a: u64, b: u64) -> f64 {
     100.0 * ratio(a, b)
@@ -124,6 +112,8 @@ fn cycle_figures(out: &mut String, f: &Figures) {
 pub fn clear_stats(dp: &Datapath, core: Option<u32>) {
     for pmd in selected(dp, core) {
         pmd.shared.clear_figures(dp.common.clock.now());
+        // A thread that is gone by now has nothing to clear.
+        let _ = pmd.call(Pmd::clear_perf);
     }
 }
 
@@ -206,9 +196,20 @@ fn usage(out: &mut String, part: u64, all: u64) {
     }
 }
 
-/// `pmd-perf-show` (the part without histograms), for packet threads of polled ports.
+/// What `pmd-perf-show` shows beyond totals, when `pmd-perf-metrics` is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PerfParts {
+    /// Histograms.
+    pub histograms: bool,
+    /// So many of the last rounds.
+    pub rounds: usize,
+    /// So many of the last milliseconds.
+    pub millis: usize,
+}
+
+/// `pmd-perf-show`, for packet threads of polled ports.
 #[must_use]
-pub fn pmd_perf(dp: &Datapath, core: Option<u32>) -> String {
+pub fn pmd_perf(dp: &Datapath, core: Option<u32>, parts: PerfParts) -> String {
     let mut out = String::new();
     for pmd in selected(dp, core) {
         if pmd.shared.core.is_none() {
@@ -227,8 +228,26 @@ pub fn pmd_perf(dp: &Datapath, core: Option<u32>) -> String {
             rounds(&mut out, &pmd.shared.figures(), lasted);
             packets(&mut out, &pmd.shared.figures(), lasted);
         }
+        if let Some(perf) = pmd.call(|p| p.perf()).flatten() {
+            distributions(&mut out, &perf, parts);
+        }
     }
     out
+}
+
+fn distributions(out: &mut String, perf: &Perf, parts: PerfParts) {
+    if parts.histograms {
+        out.push('\n');
+        show_histograms(out, perf);
+    }
+    if parts.rounds > 0 {
+        out.push('\n');
+        show_rounds(out, perf, parts.rounds.min(HISTORY_LEN));
+    }
+    if parts.millis > 0 {
+        out.push('\n');
+        show_millis(out, perf, parts.millis.min(HISTORY_LEN));
+    }
 }
 
 /// Wall-clock time of day with milliseconds (UTC).
@@ -350,4 +369,32 @@ fn packets(out: &mut String, f: &Figures, lasted: f64) {
             ratio(f.sent, f.sent_batches)
         );
     }
+}
+
+/// Cores of the threads that poll ports, in order.
+#[must_use]
+pub fn pmd_cores(dp: &Datapath) -> Vec<u32> {
+    let pmds = selected(dp, None);
+    pmds.iter()
+        .filter_map(|p| p.shared.core.map(|c| c.0))
+        .collect()
+}
+
+/// Places where polled packets are looked up: (thread and ingress port) pairs that have flows, and distinct
+/// masks over all of them. Looks at every flow.
+#[must_use]
+pub fn lookup_places(dp: &Datapath) -> (usize, usize) {
+    let (mut ports, mut masks) = (BTreeSet::new(), BTreeSet::new());
+    for pmd in selected(dp, None) {
+        if pmd.shared.core.is_none() {
+            continue;
+        }
+        let list = &pmd.shared.list;
+        for flow in (0..list.slots()).filter_map(|slot| list.get(slot)) {
+            let place = (pmd.shared.id, flow.key().in_port.get());
+            ports.insert(place);
+            masks.insert((place, Arc::as_ptr(&flow.mask).addr()));
+        }
+    }
+    (ports.len(), masks.len())
 }

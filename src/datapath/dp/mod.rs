@@ -1,7 +1,7 @@
 //! [`Datapath`]: ports, packet threads and what ties them together, seen from control threads.
 //!
 //! * [`ports`]: adding, removing, re-attaching ports. [`threads`]: the set of packet threads, and which
-//!   polls what. [`assign`]: the decision, as a pure function.
+//!   polls what. [`assign`]: the decision, as a pure function. [`balance`]: when to decide anew.
 //! * [`operate`]: flow operations, sent to the threads they are for. [`dump`]: reading flows.
 //! * [`settings`]: configuration. [`handle`]: the `Dpif` trait over all of it.
 //!
@@ -9,6 +9,7 @@
 //! forwarding goes on while it is held. Operations, dumps and upcalls do not take it.
 
 mod assign;
+mod balance;
 mod dump;
 mod handle;
 mod operate;
@@ -19,7 +20,7 @@ mod threads;
 pub use assign::Algorithm;
 pub(crate) use handle::DpHandle;
 pub(crate) use ports::Port;
-pub use settings::Settings;
+pub use settings::{AutoBalance, Settings};
 
 use crate::ledger::{Account, Ledger};
 use crate::pmd::{Common, PmdHandle};
@@ -65,6 +66,19 @@ impl Topology {
             cores: cores.map(|c| (c, base::cpu::numa_node(c))).collect(),
             real: true,
         }
+    }
+
+    /// Tells the log what there is.
+    pub fn announce(&self) {
+        let mut nodes: BTreeMap<u32, usize> = BTreeMap::new();
+        for (_, node) in &self.cores {
+            *nodes.entry(*node).or_default() += 1;
+        }
+        for (node, n) in &nodes {
+            tracing::info!(target: "ovs_numa", "Discovered {n} CPU cores on NUMA node {node}");
+        }
+        let (n, cores) = (nodes.len(), self.cores.len());
+        tracing::info!(target: "ovs_numa", "Discovered {n} NUMA nodes and {cores} CPU cores");
     }
 
     /// Made up: core i is on node `numas[i]`.
@@ -119,6 +133,9 @@ const CHANGES_MAX: usize = 1024;
 struct Admin {
     ports: BTreeMap<u32, Port>,
     settings: Settings,
+    /// Settings were given at least once.
+    configured: bool,
+    balancer: balance::Balancer,
     destroyed: bool,
 }
 
@@ -157,6 +174,7 @@ impl Datapath {
             ledger: Arc::new(Ledger::default()),
             seed: env.seed.unwrap_or_else(base::hash::process_seed),
             repeatable: env.threading == Threading::Manual,
+            tuning: Arc::default(),
         };
         let main = threads::start_main(env, &common).map_err(why)?;
         Ok(Arc::new(Self {

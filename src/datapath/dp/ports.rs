@@ -31,6 +31,8 @@ pub(crate) struct Port {
     pub(super) quota: Arc<PortQuota>,
     queues: Vec<Queue>,
     affinity: BTreeMap<u32, CoreId>,
+    /// `emc-enable`: only told to the log, see [`super::settings`].
+    emc: bool,
     /// The device was told to reconfigure and failed; it is tried again.
     closed: bool,
 }
@@ -136,6 +138,20 @@ impl Port {
         queues.map(|(q, n)| (n, q.polled_by, &q.load))
     }
 
+    fn set_emc(&mut self, config: &BTreeMap<String, String>, probability: &str) {
+        let on = config.get("emc-enable").is_none_or(|v| v != "false");
+        if on == std::mem::replace(&mut self.emc, on) {
+            return;
+        }
+        let name = self.device.name();
+        if on {
+            tracing::info!(target: "dpif_netdev",
+                "{name}: EMC has been enabled. Current insertion probability is {probability}.");
+        } else {
+            tracing::info!(target: "dpif_netdev", "{name}: EMC has been disabled.");
+        }
+    }
+
     pub(super) fn show(&self) -> DpifPort {
         DpifPort {
             number: self.number,
@@ -197,6 +213,7 @@ impl Datapath {
             quota: Arc::default(),
             queues: Vec::new(),
             affinity: BTreeMap::new(),
+            emc: true,
             closed: false,
         };
         port.open_rx().map_err(|e| netdev_error(&e))?;
@@ -290,7 +307,9 @@ impl Datapath {
         config: &BTreeMap<String, String>,
     ) -> Result<(), DpifError> {
         let mut admin = lock(&self.admin);
+        let probability = admin.settings.emc_probability();
         let port = admin.ports.get_mut(&number.0).ok_or(DpifError::NoDevice)?;
+        port.set_emc(config, &probability);
         if !port.device.is_pmd() {
             return Ok(());
         }
@@ -311,14 +330,32 @@ impl Datapath {
     /// Sets `other_config`. See `Dpif::set_config`.
     pub(crate) fn set_config(&self, config: &BTreeMap<String, String>) {
         let mut admin = lock(&self.admin);
-        let settings = super::Settings::parse(config, &admin.settings);
+        let settings = super::Settings::parse(config);
+        super::Settings::complain(config);
+        settings.announce(admin.configured.then_some(&admin.settings));
+        admin.configured = true;
         self.common.upcalls.set_budget(settings.upcall_budget);
+        self.tune(&settings);
         let old = std::mem::replace(&mut admin.settings, settings);
         let s = &admin.settings;
         let reassign = old.algorithm != s.algorithm || old.isolate != s.isolate;
         if self.adjust_threads(&mut admin) || reassign {
             self.assign_queues(&mut admin);
         }
+    }
+
+    /// Tells all packet threads.
+    fn tune(&self, s: &super::Settings) {
+        let tuning = &self.common.tuning;
+        let sleep = s.max_sleep_us.unwrap_or(u64::MAX);
+        tuning.max_sleep_us.store(sleep, Ordering::Relaxed);
+        tuning.metrics.store(s.metrics, Ordering::Relaxed);
+        let load = if s.balance.enabled {
+            u64::from(s.balance.load)
+        } else {
+            u64::MAX
+        };
+        tuning.overload_percent.store(load, Ordering::Relaxed);
     }
 
     /// Reconfigures every port whose device asks for it; the others go on forwarding. True when any did.
@@ -331,7 +368,7 @@ impl Datapath {
         for &number in &asking {
             self.reconfigure(&mut admin, OdpPort(number));
         }
-        if !asking.is_empty() {
+        if !asking.is_empty() || self.wants_balance(&mut admin) {
             self.assign_queues(&mut admin);
         }
         !asking.is_empty()

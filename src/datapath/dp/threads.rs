@@ -3,7 +3,7 @@
 //! Changing the set or the assignment touches only what differs: a queue is moved by taking it from one
 //! thread (between two batches) and giving it to another; the others keep forwarding.
 
-use super::assign::{Algorithm, Decision, Rxq, Thread, assign};
+use super::assign::{Algorithm, Decision, Placement, Rxq, Thread, assign};
 use super::ports::NoTx;
 use super::{Admin, Datapath, Environment, Port, Threading, add_stats};
 use crate::ingress::Ingress;
@@ -211,41 +211,51 @@ impl Datapath {
         })
     }
 
-    /// Assigns all queues anew and moves those whose thread changed.
-    pub(super) fn assign_queues(&self, admin: &mut Admin) {
+    /// What an assignment has to be decided from.
+    pub(super) fn facts(&self, admin: &Admin) -> Facts {
         let pmds = self.pmds();
-        let threads: Vec<Thread> = (pmds.iter())
+        let polled: Vec<_> = (pmds.iter()).filter(|p| p.shared.core.is_some()).collect();
+        let threads: Vec<Thread> = (polled.iter())
             .filter_map(|p| {
                 let numa = p.shared.numa;
                 p.shared.core.map(|core| Thread { core, numa })
             })
             .collect();
-        let rxqs: Vec<Rxq> = (admin.ports.values())
-            .filter(|p| p.device.is_pmd())
-            .flat_map(Port::describe_queues)
-            .collect();
-        let s = &admin.settings;
-        let decisions = assign(&threads, &rxqs, s.algorithm, s.isolate);
-        log_decisions(&decisions, &rxqs, &threads, admin);
-        let isolated: BTreeSet<usize> = (decisions.iter())
-            .filter_map(|d| match d {
-                Decision::Pinned { thread, .. } if s.isolate => Some(*thread),
-                _ => None,
-            })
-            .collect();
-        for (i, pmd) in pmds.iter().filter(|p| p.shared.core.is_some()).enumerate() {
-            let on = isolated.contains(&i);
-            pmd.isolated.store(on, Ordering::Relaxed);
+        let ports = || admin.ports.values().filter(|p| p.device.is_pmd());
+        let by = |id: PmdId| polled.iter().position(|p| p.shared.id == id);
+        let thread = ports().flat_map(|p| p.loads().map(|(_, on, _)| on.and_then(by)));
+        let capacity = |p: &&Arc<PmdHandle>| {
+            let interval = p.shared.totals.interval.load(Ordering::Relaxed);
+            interval.saturating_mul(INTERVALS as u64)
+        };
+        Facts {
+            threads,
+            rxqs: ports().flat_map(Port::describe_queues).collect(),
+            now: Placement {
+                thread: thread.collect(),
+                isolated: (polled.iter())
+                    .map(|p| p.isolated.load(Ordering::Relaxed))
+                    .collect(),
+            },
+            capacity: polled.iter().map(capacity).collect(),
         }
-        for d in decisions {
-            let (rxq, to) = match d {
-                Decision::Pinned { rxq, thread } | Decision::Assigned { rxq, thread } => {
-                    (rxq, Some(PmdId(threads[thread].core.0)))
-                }
-                Decision::Unpolled { rxq } => (rxq, None),
-                Decision::CannotPin { .. } => continue,
-            };
-            let r = &rxqs[rxq];
+    }
+
+    /// Assigns all queues anew and moves those whose thread changed.
+    pub(super) fn assign_queues(&self, admin: &mut Admin) {
+        admin.balancer.reassigned = true;
+        let facts = self.facts(admin);
+        let s = &admin.settings;
+        let decisions = assign(&facts.threads, &facts.rxqs, s.algorithm, s.isolate);
+        log_decisions(&decisions, &facts, admin, Loudness::Usual);
+        let placement = facts.placement(&decisions, s.isolate);
+        let pmds = self.pmds();
+        let polled = pmds.iter().filter(|p| p.shared.core.is_some());
+        for (pmd, isolated) in polled.zip(&placement.isolated) {
+            pmd.isolated.store(*isolated, Ordering::Relaxed);
+        }
+        for (r, on) in facts.rxqs.iter().zip(placement.thread) {
+            let to = on.map(|t| PmdId(facts.threads[t].core.0));
             self.move_queue(admin, OdpPort(r.port), r.queue, to);
         }
         let unpolled: Vec<(OdpPort, u32)> = (admin.ports.values())
@@ -276,7 +286,10 @@ impl Datapath {
             return;
         };
         if let Some(slot) = port.take_out(queue, pmd.shared.id) {
-            let added = pmd.call(move |p| p.rxqs.push(slot));
+            let added = pmd.call(move |p| {
+                p.rxqs.push(slot);
+                p.restart_interval();
+            });
             debug_assert!(added.is_some());
         }
     }
@@ -289,11 +302,60 @@ impl Pmd {
             .into_iter()
             .partition(|s| s.port == port && queue.is_none_or(|q| q == s.queue));
         self.rxqs = kept;
+        let taken: Vec<RxSlot> = taken;
+        if !taken.is_empty() {
+            self.restart_interval();
+        }
         taken
     }
 }
 
-fn log_decisions(decisions: &[Decision], rxqs: &[Rxq], threads: &[Thread], admin: &Admin) {
+/// What an assignment has to be decided from, and what is in force.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) threads: Vec<Thread>,
+    pub(super) rxqs: Vec<Rxq>,
+    pub(super) now: Placement,
+    /// Cycles that each thread had over all intervals kept; 0 when that is not known yet.
+    pub(super) capacity: Vec<u64>,
+}
+
+impl Facts {
+    pub(super) fn placement(&self, decisions: &[Decision], isolate: bool) -> Placement {
+        Placement::of(decisions, self.rxqs.len(), self.threads.len(), isolate)
+    }
+    /// NUMA nodes that have threads.
+    pub(super) fn nodes(&self) -> BTreeSet<u32> {
+        self.threads.iter().map(|t| t.numa).collect()
+    }
+}
+
+/// How loud decisions are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loudness {
+    /// Carried out: everybody may know.
+    Usual,
+    /// On paper: for debugging.
+    Quiet,
+}
+
+macro_rules! say {
+    ($loudness:expr, $level:ident, $($arg:tt)+) => {
+        match $loudness {
+            Loudness::Usual => tracing::$level!(target: "dpif_netdev", $($arg)+),
+            Loudness::Quiet => tracing::debug!(target: "dpif_netdev", $($arg)+),
+        }
+    };
+}
+
+/// Tells decisions in the peer's words.
+pub(super) fn log_decisions(
+    decisions: &[Decision],
+    facts: &Facts,
+    admin: &Admin,
+    loudness: Loudness,
+) {
+    let (rxqs, threads) = (&facts.rxqs, &facts.threads);
     let algorithm = admin.settings.algorithm;
     let name = |r: &Rxq| {
         let port = admin.ports.get(&r.port);
@@ -303,7 +365,7 @@ fn log_decisions(decisions: &[Decision], rxqs: &[Rxq], threads: &[Thread], admin
         Algorithm::RoundRobin => String::new(),
         _ => format!(" (measured processing cycles {})", r.cycles),
     };
-    let mut announced = false;
+    let mut announced = loudness == Loudness::Quiet;
     for d in decisions {
         if !announced && !matches!(d, Decision::Pinned { .. } | Decision::CannotPin { .. }) {
             announced = true;
@@ -313,35 +375,65 @@ fn log_decisions(decisions: &[Decision], rxqs: &[Rxq], threads: &[Thread], admin
         match *d {
             Decision::Pinned { rxq, thread } => {
                 let (r, t) = (&rxqs[rxq], &threads[thread]);
-                tracing::info!(target: "dpif_netdev",
+                say!(
+                    loudness,
+                    info,
                     "Core {:2} on numa node {} is pinned with port '{}' rx queue {}{}",
-                    t.core.0, t.numa, name(r), r.queue, cycles(r));
+                    t.core.0,
+                    t.numa,
+                    name(r),
+                    r.queue,
+                    cycles(r)
+                );
             }
             Decision::CannotPin { rxq, core } => {
-                let r = &rxqs[rxq];
-                tracing::warn!(target: "dpif_netdev",
-                    "Core {:2} cannot be pinned with port '{}' rx queue {}. Use pmd-cpu-mask to enable a pmd on core {}. An alternative core will be assigned.",
-                    core.0, name(r), r.queue, core.0);
+                let (r, c) = (&rxqs[rxq], core.0);
+                say!(
+                    loudness,
+                    warn,
+                    "Core {c:2} cannot be pinned with port '{}' rx queue {}. Use pmd-cpu-mask to enable a pmd on core {c}. An alternative core will be assigned.",
+                    name(r),
+                    r.queue
+                );
             }
             Decision::Assigned { rxq, thread } => {
                 let (r, t) = (&rxqs[rxq], &threads[thread]);
-                if t.numa != r.numa {
-                    tracing::info!(target: "dpif_netdev",
-                        "There's no available (non-isolated) pmd thread on numa node {}. Port '{}' rx queue {} will be assigned to a pmd on numa node {}. This may lead to reduced performance.",
-                        r.numa, name(r), r.queue, t.numa);
-                }
-                tracing::info!(target: "dpif_netdev",
-                    "Core {:2} on numa node {} assigned port '{}' rx queue {}{}.",
-                    t.core.0, t.numa, name(r), r.queue, cycles(r));
+                log_assigned(r, *t, name(r), &cycles(r), loudness);
             }
             Decision::Unpolled { rxq } => {
                 let r = &rxqs[rxq];
-                tracing::warn!(target: "dpif_netdev",
+                say!(
+                    loudness,
+                    warn,
                     "No non-isolated pmd on any numa available for port '{}' rx queue {}{}. This rx queue will not be polled.",
-                    name(r), r.queue, cycles(r));
+                    name(r),
+                    r.queue,
+                    cycles(r)
+                );
             }
         }
     }
+}
+
+fn log_assigned(r: &Rxq, t: Thread, name: &str, cycles: &str, loudness: Loudness) {
+    if t.numa != r.numa {
+        say!(
+            loudness,
+            info,
+            "There's no available (non-isolated) pmd thread on numa node {}. Port '{name}' rx queue {} will be assigned to a pmd on numa node {}. This may lead to reduced performance.",
+            r.numa,
+            r.queue,
+            t.numa
+        );
+    }
+    say!(
+        loudness,
+        info,
+        "Core {:2} on numa node {} assigned port '{name}' rx queue {}{cycles}.",
+        t.core.0,
+        t.numa,
+        r.queue
+    );
 }
 
 /// Cycles that a queue took over all intervals kept.

@@ -2,7 +2,7 @@
 //!
 //! * [`Pmd`]: everything it owns. Nobody else touches any of it; see [`crate::mailbox`].
 //! * [`PmdShared`]: what others see of it: mailbox, flow list, counters.
-//! * [`process`]: one batch. [`ops`]: flow operations. [`turn`]: one round of polling, and timers.
+//! * [`perf`]: distributions, when they are wanted. [`process`]: one batch. [`ops`]: flow operations. [`turn`]: one round of polling, and timers.
 //! * [`handle`]: control threads' end, with or without a thread behind it.
 //!
 //! The thread of ports that are not polled (`tap`, `system`, `internal`, `dummy`) is one of these too; it
@@ -10,13 +10,15 @@
 
 mod handle;
 mod ops;
+pub(crate) mod perf;
 mod process;
 mod stats;
 mod turn;
 
 pub(crate) use handle::{Message, PmdHandle};
 pub(crate) use ops::{Answer, Job};
-pub(crate) use stats::{Figures, PmdTotals, RxqLoad};
+pub(crate) use perf::Perf;
+pub(crate) use stats::{Figures, PmdTotals, RxqLoad, Tuning};
 
 use crate::actions::Exec;
 use crate::ingress::Ingresses;
@@ -77,6 +79,7 @@ pub(crate) struct Common {
     pub(crate) seed: u64,
     /// Nothing may depend on how fast this machine is.
     pub(crate) repeatable: bool,
+    pub(crate) tuning: Arc<Tuning>,
 }
 
 /// See the module.
@@ -95,6 +98,8 @@ pub(crate) struct Pmd {
     stop: bool,
     ranked: Nanos,
     interval: stats::Interval,
+    /// There while `pmd-perf-metrics` is set.
+    perf: Option<Box<Perf>>,
 }
 
 /// Who a packet thread is.
@@ -149,10 +154,30 @@ impl Pmd {
             stop: false,
             ranked: now,
             interval: stats::Interval::new(now),
+            perf: None,
         })
     }
 
     pub(crate) fn shared(&self) -> &Arc<PmdShared> {
         &self.shared
+    }
+
+    /// Distributions so far, if they are kept.
+    pub(crate) fn perf(&self) -> Option<Box<Perf>> {
+        self.perf.clone()
+    }
+
+    /// Distributions begin anew.
+    pub(crate) fn clear_perf(&mut self) {
+        if let Some(perf) = &mut self.perf {
+            **perf = Perf::new();
+        }
+    }
+
+    /// Load figures begin anew: the set of queues changed.
+    pub(crate) fn restart_interval(&mut self) {
+        let loads = self.rxqs.iter().map(|r| &*r.load);
+        let now = self.common.clock.now();
+        self.interval.restart(now, &self.shared.totals, loads);
     }
 }

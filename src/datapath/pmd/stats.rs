@@ -28,6 +28,10 @@ impl History {
         self.values[at % INTERVALS].store(value, Ordering::Relaxed);
         self.next.store(at + 1, Ordering::Relaxed);
     }
+    /// Forgets everything.
+    fn clear(&self) {
+        self.next.store(0, Ordering::Relaxed);
+    }
     /// The sum of the last `n` values.
     pub(crate) fn sum(&self, n: usize) -> u64 {
         let next = self.next.load(Ordering::Relaxed);
@@ -48,6 +52,35 @@ pub(crate) struct RxqLoad {
     begun: AtomicU64,
     /// Its device is gone.
     pub(crate) gone: AtomicBool,
+}
+
+impl RxqLoad {
+    /// Forgets the past: the queue came to another thread.
+    fn restart(&self) {
+        self.history.clear();
+        self.begun.store(self.cycles.get(), Ordering::Relaxed);
+    }
+}
+
+/// What control threads want of all packet threads of a datapath; read once a round or less.
+#[derive(Debug)]
+pub(crate) struct Tuning {
+    /// `pmd-maxsleep`, microseconds; [`u64::MAX`] when it is not said.
+    pub(crate) max_sleep_us: AtomicU64,
+    /// Histograms and histories are kept.
+    pub(crate) metrics: AtomicBool,
+    /// Percent of an interval from which a thread counts as overloaded; [`u64::MAX`] when nobody asks.
+    pub(crate) overload_percent: AtomicU64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            max_sleep_us: AtomicU64::new(u64::MAX),
+            metrics: AtomicBool::new(false),
+            overload_percent: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 /// Totals of one packet thread.
@@ -72,6 +105,8 @@ pub(crate) struct PmdTotals {
     /// Cycles of an interval, busy or not; 0 before the first has passed.
     pub(crate) interval: AtomicU64,
     pub(crate) busy_history: History,
+    /// Intervals in a row in which it was overloaded, see [`Tuning`].
+    pub(crate) overloaded: AtomicU64,
     /// When these totals began, nanoseconds of the clock.
     pub(crate) since: AtomicU64,
     /// What they stood at when they were last cleared (`pmd-stats-clear`).
@@ -176,6 +211,7 @@ impl PmdTotals {
             sleeps: Counter::new(),
             interval: AtomicU64::new(0),
             busy_history: History::default(),
+            overloaded: AtomicU64::new(0),
             since: AtomicU64::new(now.0),
             cleared: Mutex::default(),
         }
@@ -190,6 +226,12 @@ pub(super) struct Interval {
     all: u64,
 }
 
+/// Cycles so far: busy, and altogether.
+fn cycles_of(totals: &PmdTotals) -> (u64, u64) {
+    let busy = totals.busy.get();
+    (busy, busy + totals.idle.get() + totals.asleep.get())
+}
+
 impl Interval {
     pub(super) fn new(now: Nanos) -> Self {
         Self {
@@ -199,20 +241,45 @@ impl Interval {
         }
     }
 
-    /// Closes the interval when its time has come.
-    pub(super) fn run<'a>(
+    /// Begins anew, without a past: what the thread polls has changed.
+    pub(super) fn restart<'a>(
         &mut self,
         now: Nanos,
         totals: &PmdTotals,
         rxqs: impl Iterator<Item = &'a RxqLoad>,
     ) {
+        self.until = now.plus_millis(INTERVAL_S * 1000);
+        (self.busy, self.all) = cycles_of(totals);
+        totals.busy_history.clear();
+        totals.interval.store(0, Ordering::Relaxed);
+        totals.overloaded.store(0, Ordering::Relaxed);
+        rxqs.for_each(RxqLoad::restart);
+    }
+
+    /// Closes the interval when its time has come. From `overload_percent` of it busy, it counts as
+    /// overloaded.
+    pub(super) fn run<'a>(
+        &mut self,
+        now: Nanos,
+        totals: &PmdTotals,
+        overload_percent: u64,
+        rxqs: impl Iterator<Item = &'a RxqLoad>,
+    ) {
         if now < self.until {
             return;
         }
-        let busy = totals.busy.get();
-        let all = busy + totals.idle.get() + totals.asleep.get();
-        totals.busy_history.push(busy - self.busy);
-        totals.interval.store(all - self.all, Ordering::Relaxed);
+        let (busy, all) = cycles_of(totals);
+        let (of_busy, of_all) = (busy - self.busy, all - self.all);
+        totals.busy_history.push(of_busy);
+        totals.interval.store(of_all, Ordering::Relaxed);
+        let load = (of_busy * 100).checked_div(of_all).unwrap_or(0);
+        let count = totals.overloaded.load(Ordering::Relaxed);
+        let count = if load >= overload_percent {
+            count + 1
+        } else {
+            0
+        };
+        totals.overloaded.store(count, Ordering::Relaxed);
         (self.busy, self.all) = (busy, all);
         for load in rxqs {
             let cycles = load.cycles.get();
@@ -246,13 +313,23 @@ mod tests {
         totals.busy.set(30);
         totals.idle.set(70);
         load.cycles.set(25);
-        interval.run(Nanos::from_millis(4999), &totals, [&load].into_iter());
+        let mut run = |ms, percent| {
+            let now = Nanos::from_millis(ms);
+            interval.run(now, &totals, percent, [&load].into_iter());
+            totals.overloaded.load(Ordering::Relaxed)
+        };
+        assert_eq!(run(4999, 30), 0);
         assert_eq!(totals.interval.load(Ordering::Relaxed), 0);
-        interval.run(Nanos::from_millis(5000), &totals, [&load].into_iter());
+        assert_eq!(run(5000, 30), 1);
         assert_eq!(totals.interval.load(Ordering::Relaxed), 100);
         assert_eq!(
             (totals.busy_history.sum(12), load.history.sum(12)),
             (30, 25)
         );
+        totals.busy.set(130);
+        assert_eq!((run(10_000, 100), run(15_000, 100)), (2, 0));
+        interval.restart(Nanos::from_millis(16_000), &totals, [&load].into_iter());
+        assert_eq!(totals.interval.load(Ordering::Relaxed), 0);
+        assert_eq!((totals.busy_history.sum(12), load.history.sum(12)), (0, 0));
     }
 }

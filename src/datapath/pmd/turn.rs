@@ -1,6 +1,7 @@
 //! One round of a packet thread: messages, rx queues, timers.
 
-use super::{Message, Pmd, RxSlot};
+use super::perf::Sample;
+use super::{Message, Perf, Pmd, RxSlot};
 use crate::cycles::cycles;
 use crate::limits::{INTERVAL_S, RANK_MS, RX_BURSTS};
 use base::clock::Nanos;
@@ -16,9 +17,13 @@ impl Pmd {
     pub(crate) fn turn(&mut self) -> bool {
         let begun = cycles();
         let messages = self.run_messages();
+        let before = self.perf.is_some().then(|| self.counted());
         let packets = self.poll_all();
         self.after_polling();
         let spent = self.spent(begun, packets);
+        if let Some(before) = before {
+            self.note_round(before, packets, spent);
+        }
         let totals = &self.shared.totals;
         if packets > 0 {
             totals.busy.add_local(spent);
@@ -28,6 +33,35 @@ impl Pmd {
             totals.idle_rounds.add_local(1);
         }
         messages || packets > 0
+    }
+
+    /// Batches received and upcalls sent so far.
+    fn counted(&self) -> (u64, u64) {
+        (self.shared.totals.batches.get(), self.exec.missed_up)
+    }
+
+    #[cold]
+    fn note_round(&mut self, before: (u64, u64), packets: u64, cycles: u64) {
+        let now = self.counted();
+        let sample = Sample {
+            cycles,
+            packets,
+            batches: now.0 - before.0,
+            upcalls: now.1.saturating_sub(before.1),
+            ..Sample::default()
+        };
+        let time = self.common.clock.now();
+        if let Some(perf) = &mut self.perf {
+            perf.round(time, sample);
+        }
+    }
+
+    /// Keeps distributions, or stops doing so, as control threads want it.
+    fn follow_tuning(&mut self) {
+        let wanted = self.common.tuning.metrics.load(Ordering::Relaxed);
+        if wanted != self.perf.is_some() {
+            self.perf = wanted.then(|| Box::new(Perf::new()));
+        }
     }
 
     fn spent(&self, begun: u64, packets: u64) -> u64 {
@@ -140,6 +174,9 @@ impl Pmd {
         ledger.received.add_local(n);
         ledger.received_bytes.add_local(bytes);
         self.shared.totals.received.add_local(n);
+        if let Some(perf) = &mut self.perf {
+            perf.batch(n);
+        }
         self.shared.totals.batches.add_local(1);
     }
 
@@ -156,9 +193,12 @@ impl Pmd {
         let now = self.exec.now;
         if now >= self.ranked.plus_millis(RANK_MS) {
             self.ranked = now;
+            self.follow_tuning();
             self.tables.rank();
             let loads = self.rxqs.iter().map(|r| &*r.load);
-            self.interval.run(now, &self.shared.totals, loads);
+            let tuning = &self.common.tuning;
+            let overload = tuning.overload_percent.load(Ordering::Relaxed);
+            self.interval.run(now, &self.shared.totals, overload, loads);
         }
         self.expire(now);
     }

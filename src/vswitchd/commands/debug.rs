@@ -22,6 +22,8 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         s.warp(step);
         total = total.saturating_sub(step);
         Reply::Later(Box::new(move |s: &mut Switch| {
+            // Packet threads have seen the step before.
+            super::bridges::quiesce(s);
             if total == 0 {
                 return Some(Ok("warped".to_owned()));
             }

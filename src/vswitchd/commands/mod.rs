@@ -4,6 +4,7 @@ mod bridges;
 mod debug;
 mod dpctl;
 mod dummy;
+mod implementations;
 mod packets;
 mod pmd;
 mod process;
@@ -24,5 +25,6 @@ pub(crate) fn all() -> Commands<Switch> {
     dpctl::add(&mut commands);
     trace::add(&mut commands);
     pmd::add(&mut commands);
+    implementations::add(&mut commands);
     commands
 }

@@ -303,6 +303,7 @@ fn datapath_types(
         }
         None => Topology::of_host(),
     };
+    topology.announce();
     let devices = registry.clone();
     let env = Environment {
         clock: clock.clone(),

@@ -304,5 +304,6 @@ fn iface_config(bridge: &str, name: &str, i: &InterfaceModel) -> IfaceConfig {
     };
     config.mtu_request = i.mtu;
     config.mac = i.mac.as_deref().and_then(|m| m.parse().ok());
+    config.datapath.clone_from(&i.settings);
     config
 }
