@@ -193,8 +193,7 @@ const INTERVAL_MAX_MIN: u64 = 20_000;
 
 impl AutoBalance {
     fn announce(&self, before: Option<&Self>) {
-        let differs =
-            |field: fn(&Self) -> u64| before.map_or(field(self) != 0, |b| field(b) != field(self));
+        let differs = |field: fn(&Self) -> u64| before.map_or(0, field) != field(self);
         let mut any = false;
         if differs(|b| b.interval_min) {
             any = true;
