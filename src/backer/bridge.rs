@@ -1,6 +1,7 @@
 //! A bridge as the backer keeps it, and its image for translation.
 
 use crate::config::{BridgeSettings, IfaceConfig, PortConfig};
+use crate::mirrors::Mirror;
 use base::sync::{Arc, Mutex, RwLock, lock, write};
 use flow::{OdpPort, OfPort};
 use l2::MacTable;
@@ -70,6 +71,8 @@ pub struct Bridge {
     pub macs: Arc<RwLock<MacTable>>,
     /// Ports by name; the one named as the bridge is the local port.
     pub ports: BTreeMap<String, Port>,
+    /// Mirrors, those whose output does not exist included.
+    pub mirrors: Vec<Mirror>,
     pub(crate) numbers: PortNumbers,
     pub(crate) next_bundle: u32,
 }
@@ -83,6 +86,7 @@ impl Bridge {
             ofproto: Arc::new(Mutex::new(Ofproto::new(name))),
             macs: Arc::new(RwLock::new(MacTable::default())),
             ports: BTreeMap::new(),
+            mirrors: Vec::new(),
             numbers: PortNumbers::default(),
             next_bundle: 1,
         };
@@ -133,6 +137,7 @@ impl Bridge {
         x.controller_alive = s.controller_alive;
         x.in_band = s.in_band;
         x.frag = s.frag;
+        x.mirrors = self.mirrors.iter().filter_map(|m| m.image(self)).collect();
         for port in self.ports.values() {
             if let Some(bundle) = port.image() {
                 x.bundles.insert(bundle.id, bundle);

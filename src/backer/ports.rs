@@ -129,6 +129,47 @@ impl Backer {
         Ok(())
     }
 
+    /// Gives an interface another datapath port number, as a datapath may by itself: tests want it.
+    ///
+    /// # Errors
+    /// In the peer's words.
+    pub fn port_renumber(&mut self, name: &str, to: OdpPort) -> Result<(), &'static str> {
+        let old = self.dpif.port_by_name(name).map_err(|_| "unknown port")?;
+        if to.0 == 0 || to == OdpPort::NONE {
+            return Err("bad port number");
+        }
+        if self.dpif.ports().iter().any(|p| p.number == to) {
+            return Err("port number already in use");
+        }
+        let moved = self.dpif.port_del(old.number).and_then(|()| {
+            self.dpif.port_add(&PortSpec {
+                name: name.to_owned(),
+                class: old.class,
+                number: Some(to),
+            })
+        });
+        let number = moved.unwrap_or(OdpPort::NONE);
+        let mut owner = None;
+        for bridge in self.bridges.values_mut() {
+            let ifaces = bridge
+                .ports
+                .values_mut()
+                .flat_map(|p| p.ifaces.values_mut());
+            for iface in ifaces.filter(|i| i.odp == old.number) {
+                iface.odp = number;
+                owner = Some(bridge.name.clone());
+            }
+        }
+        if let Some(bridge) = owner {
+            let changed = Changed {
+                any: true,
+                odp: vec![old.number, number],
+            };
+            self.announce(&bridge, &changed);
+        }
+        Ok(())
+    }
+
     /// Brings one interface in force.
     fn iface_set(
         &mut self,
@@ -329,17 +370,25 @@ impl Backer {
         }
     }
 
-    /// Forgets what was learned on a bundle that is gone.
+    /// Forgets what was learned on a bundle that is gone; in the other bridges too, for whoever was there is
+    /// likely to have moved.
     fn forget_bundle(&self, bridge: &str, bundle: BundleId) {
-        let Ok(b) = self.bridge(bridge) else {
+        let Ok(own) = self.bridge(bridge) else {
             return;
         };
-        let changes = {
-            let mut macs = write(&b.macs);
-            macs.flush_port(bundle.key(), false);
-            macs.take_changes()
-        };
-        self.udpif().post(facts::of_macs(b.id, &changes));
+        let gone = write(&own.macs).flush_port(bundle.key(), false);
+        for b in self.bridges.values() {
+            let changes = {
+                let mut macs = write(&b.macs);
+                if b.id != own.id {
+                    for (vlan, mac) in &gone {
+                        macs.forget(*vlan, *mac);
+                    }
+                }
+                macs.take_changes()
+            };
+            self.udpif().post(facts::of_macs(b.id, &changes));
+        }
     }
 
     /// Publishes what changed on a bridge's ports.

@@ -173,7 +173,7 @@ impl Backer {
         }
     }
 
-    /// `fdb/add BRIDGE PORT VLAN MAC`: the answer's text.
+    /// `fdb/add BRIDGE PORT VLAN MAC`: the answer's text; an inner error when there is no room.
     ///
     /// # Errors
     /// NoBridge, NoPort.
@@ -183,7 +183,7 @@ impl Backer {
         port: &str,
         vlan: u16,
         mac: EthAddr,
-    ) -> Result<String, BackerError> {
+    ) -> Result<Result<String, String>, BackerError> {
         let b = self.bridge(bridge)?;
         let no_port = || BackerError::NoPort {
             bridge: bridge.to_owned(),
@@ -208,9 +208,9 @@ impl Backer {
         drop(macs);
         self.udpif().post(facts::of_macs(b.id, &changes));
         Ok(if added {
-            text
+            Ok(text)
         } else {
-            "could not add static mac entry\n".to_owned()
+            Err("could not add static mac entry\n".to_owned())
         })
     }
 

@@ -7,5 +7,6 @@
 //! out ([`PortKey`]).
 
 pub mod mac_table;
+mod usage_heap;
 
 pub use mac_table::{MacAge, MacChanges, MacEntry, MacStats, MacTable, PortKey, Sighting};

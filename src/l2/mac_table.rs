@@ -6,7 +6,7 @@
 //!   idle time are removed from its old end by [`MacTable::run`]. Static entries have no age and are
 //!   neither moved nor removed by traffic.
 //! * **Fairness.** The table is bounded. A full table evicts the least recently used learned entry of the
-//!   port that holds the most learned entries, so that a flood of addresses on one port cannot push out
+//!   port that holds the most learned entries (one of them, if several do), so that a flood of addresses on one port cannot push out
 //!   the addresses of the others.
 //! * **Gratuitous ARP lock.** An address announced by gratuitous ARP on a port that is not a bond is
 //!   protected for [`GRAT_ARP_LOCK_S`] seconds from being moved to a bond by the reflection of that very
@@ -18,8 +18,9 @@
 //! Not synchronised: the owner puts it behind a lock. [`MacTable::update_needed`] needs only a read lock
 //! and is false for the usual packet.
 
+use crate::usage_heap::UsageHeap;
 use base::clock::Nanos;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write;
 use wire::EthAddr;
 
@@ -163,8 +164,7 @@ pub struct MacTable {
     free: Vec<u32>,
     all: List,
     by_port: HashMap<PortKey, List>,
-    /// (learned entries, port), so that the fullest port is last.
-    by_usage: BTreeSet<(u32, PortKey)>,
+    by_usage: UsageHeap,
     flood_vlans: Option<Box<[u64; 64]>>,
     idle_s: i64,
     entries_max: usize,
@@ -198,7 +198,7 @@ impl MacTable {
             free: Vec::new(),
             all: EMPTY_LIST,
             by_port: HashMap::new(),
-            by_usage: BTreeSet::new(),
+            by_usage: UsageHeap::default(),
             flood_vlans: None,
             idle_s: idle_in_range(idle_s),
             entries_max: DEFAULT_ENTRIES_MAX,
@@ -391,14 +391,21 @@ impl MacTable {
         }
     }
 
+    /// Removes an entry of any kind, if there is one.
+    pub fn forget(&mut self, vlan: u16, mac: EthAddr) {
+        if let Some(i) = self.find(vlan, mac) {
+            self.remove(i);
+        }
+    }
+
     /// Removes every learned entry.
     pub fn flush(&mut self) {
         self.retain(|_| false);
     }
 
     /// Removes the entries of a port: all of them (the port is gone), or with `learned_only` those that
-    /// traffic made.
-    pub fn flush_port(&mut self, port: PortKey, learned_only: bool) {
+    /// traffic made. They are told.
+    pub fn flush_port(&mut self, port: PortKey, learned_only: bool) -> Vec<(u16, EthAddr)> {
         let doomed: Vec<u32> = self
             .iter_indices()
             .filter(|&i| {
@@ -406,9 +413,12 @@ impl MacTable {
                 s.port == port && !(learned_only && s.is_static)
             })
             .collect();
+        let mut gone = Vec::with_capacity(doomed.len());
         for i in doomed {
+            gone.push((self.slot(i).vlan, self.slot(i).mac));
             self.remove(i);
         }
+        gone
     }
 
     /// Removes every learned entry for which `keep` is false.
@@ -630,7 +640,7 @@ impl MacTable {
     }
 
     fn evict(&mut self) -> bool {
-        let Some(&(_, port)) = self.by_usage.last() else {
+        let Some(port) = self.by_usage.first() else {
             return false;
         };
         let oldest = self.by_port[&port].head;
@@ -665,21 +675,19 @@ impl MacTable {
     fn port_link(&mut self, i: u32) {
         let port = self.slot(i).port;
         let mut list = self.by_port.get(&port).copied().unwrap_or(EMPTY_LIST);
-        self.by_usage.remove(&(list.len, port));
         self.push_back(&mut list, Chain::Port, i);
-        self.by_usage.insert((list.len, port));
+        self.by_usage.add(port);
         self.by_port.insert(port, list);
     }
 
     fn port_unlink(&mut self, i: u32) {
         let port = self.slot(i).port;
         let mut list = self.by_port[&port];
-        self.by_usage.remove(&(list.len, port));
+        self.by_usage.remove(port);
         self.unlink(&mut list, Chain::Port, i);
         if list.len == 0 {
             self.by_port.remove(&port);
         } else {
-            self.by_usage.insert((list.len, port));
             self.by_port.insert(port, list);
         }
     }

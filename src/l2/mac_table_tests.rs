@@ -43,8 +43,8 @@ impl Twin {
         self.entries.iter().position(|e| e.key == key)
     }
 
-    /// Ports with the most learned entries, the highest number among equals, lose their oldest.
-    fn make_room(&mut self) -> bool {
+    /// One of the ports with the most learned entries loses its oldest: `first` among equals.
+    fn make_room(&mut self, first: Option<PortKey>) -> bool {
         if self.entries.len() < self.max {
             return true;
         }
@@ -58,9 +58,9 @@ impl Twin {
             .entries
             .iter()
             .filter(|e| !e.is_static)
-            .map(|e| (learned(e.port), e.port))
+            .map(|e| (learned(e.port), Some(e.port) == first, e.port))
             .max();
-        let Some((_, port)) = victim else {
+        let Some((_, _, port)) = victim else {
             return false;
         };
         let i = self
@@ -72,7 +72,7 @@ impl Twin {
         true
     }
 
-    fn update(&mut self, seen: &Sighting, now_s: i64) {
+    fn update(&mut self, seen: &Sighting, now_s: i64, first: Option<PortKey>) {
         if seen.mac.is_multicast() {
             return;
         }
@@ -80,7 +80,7 @@ impl Twin {
         let lock = seen.gratuitous_arp && !seen.bond;
         match self.position(key) {
             None => {
-                if self.make_room() {
+                if self.make_room(first) {
                     self.entries.push(TwinEntry {
                         key,
                         port: seen.port,
@@ -107,9 +107,9 @@ impl Twin {
         }
     }
 
-    fn add_static(&mut self, key: (u16, EthAddr), port: PortKey) {
+    fn add_static(&mut self, key: (u16, EthAddr), port: PortKey, first: Option<PortKey>) {
         let old = self.position(key).map(|i| self.entries.remove(i));
-        if old.is_some() || self.make_room() {
+        if old.is_some() || self.make_room(first) {
             self.entries.push(TwinEntry {
                 key,
                 port,
@@ -192,8 +192,9 @@ proptest! {
                     let before: Vec<_> = table.entries(now).collect();
                     let stats = table.stats();
                     let needed = table.update_needed(&s, now);
+                    let first = table.by_usage.first();
                     table.update(&s, now);
-                    twin.update(&s, now_s as i64);
+                    twin.update(&s, now_s as i64, first);
                     if !needed {
                         // Only the order of use may differ then.
                         let sort = |mut v: Vec<MacEntry>| {
@@ -205,8 +206,9 @@ proptest! {
                     }
                 }
                 Step::AddStatic(v, n, p) => {
+                    let first = table.by_usage.first();
                     table.add_static(v, mac(n), PortKey(p));
-                    twin.add_static((v, mac(n)), PortKey(p));
+                    twin.add_static((v, mac(n)), PortKey(p), first);
                 }
                 Step::DelStatic(v, n) => {
                     let gone = table.del_static(v, mac(n));

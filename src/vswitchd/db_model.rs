@@ -2,7 +2,7 @@
 //!
 //! Columns that the switch itself writes are not monitored, or every write would come back as news.
 
-use crate::model::{BridgeModel, ControllerModel, InterfaceModel, Model, PortModel};
+use crate::model::{BridgeModel, ControllerModel, InterfaceModel, MirrorModel, Model, PortModel};
 use ovsdb::{Datum, Replica, Row};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -80,6 +80,8 @@ pub(crate) struct RowIds {
     pub(crate) bridges: BTreeMap<String, Uuid>,
     pub(crate) ports: BTreeMap<String, Uuid>,
     pub(crate) interfaces: BTreeMap<String, Uuid>,
+    /// Mirrors by bridge and name.
+    pub(crate) mirrors: BTreeMap<(String, String), Uuid>,
     /// Controllers by bridge and target.
     pub(crate) controllers: BTreeMap<(String, String), Uuid>,
 }
@@ -168,7 +170,7 @@ fn read_bridge(
         protocols: row.texts("protocols"),
         ..BridgeModel::default()
     };
-    for column in ["netflow", "sflow", "ipfix", "mirrors", "auto_attach"] {
+    for column in ["netflow", "sflow", "ipfix", "auto_attach"] {
         if !row.refs(column).is_empty() {
             b.not_in_force.push(column.to_owned());
         }
@@ -189,6 +191,15 @@ fn read_bridge(
             .insert((name.to_owned(), target.clone()), uuid);
         b.controllers.insert(target, read_controller(&c));
     }
+    for uuid in row.refs("mirrors") {
+        let Some(m) = replica.row("Mirror", uuid).map(Columns) else {
+            continue;
+        };
+        let mirror = read_mirror(replica, &m);
+        ids.mirrors
+            .insert((name.to_owned(), mirror.name.clone()), uuid);
+        b.mirrors.push(mirror);
+    }
     for uuid in row.refs("ports") {
         let Some(p) = replica.row("Port", uuid).map(Columns) else {
             continue;
@@ -199,6 +210,24 @@ fn read_bridge(
         b.ports.insert(name, port);
     }
     b
+}
+
+fn read_mirror(replica: &Replica, m: &Columns<'_>) -> MirrorModel {
+    let ports = |column| -> Vec<String> {
+        let rows = m.refs(column).into_iter();
+        rows.filter_map(|uuid| Columns(replica.row("Port", uuid)?).text("name"))
+            .collect()
+    };
+    MirrorModel {
+        name: m.text("name").unwrap_or_default(),
+        select_all: m.flag("select_all"),
+        select_src: ports("select_src_port"),
+        select_dst: ports("select_dst_port"),
+        vlans: m.vlans("select_vlan"),
+        output_port: ports("output_port").pop(),
+        output_vlan: m.number("output_vlan"),
+        snaplen: m.number("snaplen"),
+    }
 }
 
 fn read_controller(c: &Columns<'_>) -> ControllerModel {

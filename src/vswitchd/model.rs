@@ -34,8 +34,31 @@ pub(crate) struct BridgeModel {
     pub(crate) protocols: Vec<String>,
     /// Controllers by target.
     pub(crate) controllers: BTreeMap<String, ControllerModel>,
+    /// Mirrors, in the order of their rows.
+    pub(crate) mirrors: Vec<MirrorModel>,
     /// Configured features that are not in force yet, by column: named in the log.
     pub(crate) not_in_force: Vec<String>,
+}
+
+/// A port mirror.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MirrorModel {
+    /// Name.
+    pub(crate) name: String,
+    /// Every port, both ways.
+    pub(crate) select_all: bool,
+    /// Ports whose received packets are copied.
+    pub(crate) select_src: Vec<String>,
+    /// Ports whose sent packets are copied.
+    pub(crate) select_dst: Vec<String>,
+    /// VLANs that are copied; empty for all.
+    pub(crate) vlans: Vec<u16>,
+    /// Where copies go: a port ...
+    pub(crate) output_port: Option<String>,
+    /// ... or a VLAN.
+    pub(crate) output_vlan: Option<u16>,
+    /// Bytes of a copy; not said for all.
+    pub(crate) snaplen: Option<u16>,
 }
 
 /// An OpenFlow controller.

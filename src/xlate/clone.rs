@@ -97,6 +97,7 @@ impl Ctx<'_> {
         if !self.snap.features.check_pkt_len {
             let larger = self.packet.is_some_and(|p| p.len() > usize::from(len));
             let tun = self.tun();
+            let tun = Some(&*tun);
             dst.write_u64(&mut self.flow, larger.into(), tun);
             self.slow(SlowReason::ACTION);
             return false;
@@ -106,6 +107,7 @@ impl Ctx<'_> {
         let (base, was_mpls, conntracked) = (self.base, self.was_mpls, self.conntracked);
         let outcome = |ctx: &mut Self, larger: u64| {
             let tun = ctx.tun();
+            let tun = Some(&*tun);
             dst.write_u64(&mut ctx.flow, larger, tun);
             let actions = ctx.nested(|ctx| {
                 ctx.run(rest, true, false);

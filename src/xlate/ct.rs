@@ -60,6 +60,7 @@ impl Ctx<'_> {
             return ct.zone_imm;
         };
         let tun = self.tun();
+        let tun = Some(&*tun);
         // What thawing restores is decided by the recirculation id.
         if !(self.thawed && src.field.is_frozen_metadata()) {
             self.wc.with(Site::CtZone, |m| src.mask(m, tun));

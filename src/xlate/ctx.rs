@@ -68,6 +68,8 @@ pub(crate) struct Ctx<'a> {
     /// Version of its tables; the pin keeps what it sees alive.
     pub(crate) version: u64,
     pin: Option<ofproto::Pin>,
+    /// Its table of tunnel options.
+    tun: Arc<TunTable>,
     /// The flow as it came in.
     pub(crate) upcall: &'a Flow,
     /// The flow as the actions so far changed it.
@@ -153,6 +155,7 @@ impl<'a> Ctx<'a> {
             bridge,
             version,
             pin,
+            tun: bridge.pipeline.tun_table(),
             upcall: input.flow,
             own_tunnel_dst: tunnel_dst(&flow.tunnel),
             orig_priority: flow.skb_priority,
@@ -211,6 +214,7 @@ impl<'a> Ctx<'a> {
         self.version = pin.version();
         self.pin = Some(pin);
         self.bridge = bridge;
+        self.tun = bridge.pipeline.tun_table();
         if !self.out.deps.bridges.contains(&bridge.id) {
             self.out.deps.bridges.push(bridge.id);
         }
@@ -219,6 +223,7 @@ impl<'a> Ctx<'a> {
     /// Back in the bridge that [`Self::enter`] left.
     pub(crate) fn leave(&mut self, old: (&'a XBridge, u64, Option<ofproto::Pin>)) {
         (self.bridge, self.version, self.pin) = old;
+        self.tun = self.bridge.pipeline.tun_table();
     }
     /// The OpenFlow ingress port.
     pub(crate) fn in_port(&self) -> OfPort {
@@ -233,8 +238,8 @@ impl<'a> Ctx<'a> {
         self.bridge.bundles.get(&port.bundle?)
     }
     /// Where tunnel metadata fields stand.
-    pub(crate) fn tun(&self) -> Option<&'a TunTable> {
-        self.bridge.tun_table.as_deref()
+    pub(crate) fn tun(&self) -> Arc<TunTable> {
+        self.tun.clone()
     }
 
     // ---- actions

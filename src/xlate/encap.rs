@@ -209,7 +209,11 @@ fn nsh_metadata(props: &[(u16, u8, Vec<u8>)]) -> (u8, Vec<u8>) {
         match (*class, *kind) {
             (PROP_CLASS_NSH, PROP_NSH_MDTYPE) => mdtype = data.first().copied().unwrap_or(1),
             (PROP_CLASS_NSH, PROP_NSH_TLV) => {
-                md2.extend_from_slice(data);
+                // The action has class, type and value; the header has the value's length between them.
+                let (head, value) = data.split_at(data.len().min(3));
+                md2.extend_from_slice(head);
+                md2.push(u8::try_from(value.len()).unwrap_or(u8::MAX) & 0x7f);
+                md2.extend_from_slice(value);
                 md2.resize(md2.len().next_multiple_of(4), 0);
             }
             _ => {}

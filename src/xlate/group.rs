@@ -218,6 +218,7 @@ impl Ctx<'_> {
 
     fn hash_configured(&mut self, group: &Group) -> u32 {
         let tun = self.tun();
+        let tun = Some(&*tun);
         let mut basis = hash::number64(group.config.param, 0);
         let mut fields: Vec<_> = group.config.fields.iter().collect();
         fields.sort_by_key(|(f, _)| *f);

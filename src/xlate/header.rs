@@ -280,6 +280,7 @@ impl Ctx<'_> {
             }
         };
         let tun = self.tun();
+        let tun = Some(&*tun);
         self.wc
             .with(Site::SetField, |m| field.mask_bits(m, mask, tun));
         field.set_masked(&mut self.flow, value, mask, tun);
@@ -308,7 +309,8 @@ impl Ctx<'_> {
     }
 
     fn reg_move(&mut self, src: &Subfield, dst: &Subfield) {
-        let (flow, tun) = (&mut self.flow, self.bridge.tun_table.as_deref());
+        let tun = self.tun();
+        let (flow, tun) = (&mut self.flow, Some(&*tun));
         self.wc
             .with(Site::Move, |m| src.copy_to(dst, flow, Some(m), tun));
         self.note_subfield(dst);
@@ -317,12 +319,14 @@ impl Ctx<'_> {
     /// Writes a number over a subfield.
     pub(crate) fn load(&mut self, dst: &Subfield, value: u64) {
         let tun = self.tun();
+        let tun = Some(&*tun);
         self.wc.with(Site::RegLoad, |m| dst.mask(m, tun));
         dst.write_u64(&mut self.flow, value, tun);
     }
 
     fn stack_push(&mut self, sf: &Subfield) {
         let tun = self.tun();
+        let tun = Some(&*tun);
         self.wc.with(Site::StackPush, |m| sf.mask(m, tun));
         let value = sf.read(&self.flow, tun);
         self.stack.push(value);
@@ -334,6 +338,7 @@ impl Ctx<'_> {
             return;
         };
         let tun = self.tun();
+        let tun = Some(&*tun);
         self.wc.with(Site::StackPop, |m| sf.mask(m, tun));
         sf.write(&mut self.flow, &value, tun);
         self.note_subfield(sf);
@@ -342,7 +347,7 @@ impl Ctx<'_> {
     /// Tells the listener what a subfield holds now.
     pub(crate) fn note_subfield(&mut self, sf: &Subfield) {
         if self.tracing() {
-            let text = crate::text::subfield(sf, &self.flow, self.tun());
+            let text = crate::text::subfield(sf, &self.flow, Some(&*self.tun()));
             self.note(NodeKind::Detail, || text);
         }
     }

@@ -14,6 +14,7 @@ impl Ctx<'_> {
     /// Does it.
     pub(crate) fn learn(&mut self, learn: &LearnAct) {
         let tun = self.tun();
+        let tun = Some(&*tun);
         for spec in &learn.specs {
             if let LearnSrc::Field(src) = &spec.src {
                 self.wc.with(Site::Learn, |m| src.mask(m, tun));
@@ -74,8 +75,9 @@ impl Ctx<'_> {
 
     fn learned_flow(&self, learn: &LearnAct) -> FlowMod {
         let tun = self.tun();
+        let tun = Some(&*tun);
         let mut matching = Match::catchall();
-        matching.tun.clone_from(&self.bridge.tun_table);
+        matching.tun = Some(self.tun());
         let mut actions = Acts::new();
         if learn.fin_idle_timeout != 0 || learn.fin_hard_timeout != 0 {
             actions.push(Act::FinTimeout {

@@ -65,7 +65,7 @@ pub use port::{
     StpState, TunnelConfig, VlanMode, VlanSet, XBond, XBundle, XPort,
 };
 pub use recirc::{FrozenState, FrozenStep, RecircRef, RecircTable};
-pub use snapshot::{BridgeId, FragHandling, Snapshot, XBridge, XIpfix, XMirror};
+pub use snapshot::{BridgeId, FragHandling, MirrorCounts, Snapshot, XBridge, XIpfix, XMirror};
 pub use trace_text::{After, TraceRequest, trace};
 pub use translate::{ReceiveError, translate};
 pub use wild::{Site, Sites, Wild};

@@ -122,6 +122,7 @@ impl<'a> Ctx<'a> {
 
     pub(crate) fn output_reg(&mut self, src: &Subfield, max_len: u16, place: Place) {
         let tun = self.tun();
+        let tun = Some(&*tun);
         let port = src.read_u64(&self.flow, tun);
         let Ok(port16) = u16::try_from(port) else {
             self.note(NodeKind::Warn, || {

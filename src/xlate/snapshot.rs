@@ -8,7 +8,7 @@
 use crate::features::Features;
 use crate::port::{BundleId, VlanSet, XBundle, XPort};
 use crate::recirc::RecircTable;
-use base::sync::{Arc, RwLock};
+use base::sync::{Arc, Counter, RwLock};
 use flow::{OdpPort, OfPort};
 use l2::MacTable;
 use std::collections::{BTreeMap, HashMap};
@@ -122,8 +122,6 @@ pub struct XBridge {
     pub flow_ipfix: Option<XIpfix>,
     /// Addresses of the bridge's local port and its ports, for tunnels that end here.
     pub addresses: Vec<std::net::IpAddr>,
-    /// Where tunnel metadata fields stand.
-    pub tun_table: Option<Arc<flow::TunTable>>,
 }
 
 impl XBridge {
@@ -150,7 +148,6 @@ impl XBridge {
             ipfix: None,
             flow_ipfix: None,
             addresses: Vec::new(),
-            tun_table: None,
         }
     }
 
@@ -183,7 +180,7 @@ pub struct XIpfix {
 }
 
 /// A mirror.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct XMirror {
     /// Name.
     pub name: String,
@@ -199,4 +196,15 @@ pub struct XMirror {
     pub out_vlan: Option<u16>,
     /// Bytes of a copy; 0: all.
     pub snaplen: u16,
+    /// What it copied.
+    pub counts: Arc<MirrorCounts>,
+}
+
+/// What a mirror copied. Several threads write.
+#[derive(Debug, Default)]
+pub struct MirrorCounts {
+    /// Packets.
+    pub packets: Counter,
+    /// Bytes of the packets, before they were cut.
+    pub bytes: Counter,
 }

@@ -103,7 +103,7 @@ pub(crate) fn found(ctx: &Ctx<'_>, found: &Found, table: u8) -> String {
             let m = Match {
                 flow,
                 mask,
-                tun: ctx.bridge.tun_table.clone(),
+                tun: Some(ctx.tun()),
             };
             let text = if ctx.wants_names() {
                 matching(&m, &BridgeNames(ctx.bridge))

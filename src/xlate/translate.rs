@@ -43,7 +43,10 @@ pub fn translate<'a>(snap: &'a Snapshot, input: Input<'a>) -> Output {
     run(&mut ctx, snap, start);
     ctx.end();
     unmap_tunnel_options(&mut ctx);
-    ctx.unmark_meaningless();
+    // Of what failed midway, people are shown everything that was looked at.
+    if reported(ctx.error).is_none() {
+        ctx.unmark_meaningless();
+    }
     let (flow, shown) = (ctx.flow, *ctx.wc.mask());
     if let Some(t) = ctx.listener() {
         t.finish(&flow, &shown);
@@ -115,8 +118,7 @@ fn map_tunnel_options(ctx: &mut Ctx<'_>) -> bool {
         return true;
     }
     let raw = ctx.flow.tunnel;
-    let empty = flow::TunTable::new();
-    match ctx.tun().unwrap_or(&empty).to_mapped(&raw, &raw) {
+    match ctx.tun().to_mapped(&raw, &raw) {
         Ok(mapped) => {
             ctx.flow.tunnel = mapped;
             true
@@ -282,8 +284,7 @@ fn unmap_tunnel_options(ctx: &mut Ctx<'_>) {
     if raw.flags.get() & TunnelKey::F_UDPIF == 0 {
         return;
     }
-    let empty = flow::TunTable::new();
-    let table = ctx.tun().unwrap_or(&empty);
+    let table = ctx.tun();
     ctx.wc.map_tunnel(|mask| table.mask_to_raw(&raw, mask));
 }
 
@@ -315,14 +316,18 @@ fn finish(mut ctx: Ctx<'_>, upcall: &Flow) -> Output {
             out.actions.push(Action::Drop(reason));
         }
     }
-    // These two are no failures of translation.
-    out.error = error.filter(|e| {
+    out.error = reported(error);
+    out
+}
+
+/// Errors that are failures of translation: all but two.
+fn reported(error: Option<XlateError>) -> Option<XlateError> {
+    error.filter(|e| {
         !matches!(
             e,
             XlateError::CongestionDrop | XlateError::ForwardingDisabled
         )
-    });
-    out
+    })
 }
 
 fn too_many_outputs(actions: &[Action]) -> bool {

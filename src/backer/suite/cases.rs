@@ -427,11 +427,11 @@ fn static_addresses() {
     rig.send("p1", &eth(1, 2));
     let b = &rig.backer;
     assert_eq!(
-        b.fdb_add("br0", "p1", 0, mac).unwrap(),
+        b.fdb_add("br0", "p1", 0, mac).unwrap().unwrap(),
         "Overriding already existing dynamic entry on 1\n"
     );
     assert_eq!(
-        b.fdb_add("br0", "p2", 0, mac).unwrap(),
+        b.fdb_add("br0", "p2", 0, mac).unwrap().unwrap(),
         "Overriding already existing static entry on 1\n"
     );
     assert!(b.fdb_add("br0", "nope", 0, mac).is_err());

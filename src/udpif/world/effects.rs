@@ -119,7 +119,7 @@ impl Applier<'_> {
                 Effect::PortTx { bridge, port } => {
                     self.device(*bridge, *port, Direction::Tx, delta);
                 }
-                Effect::Mirror { bridge, mirrors } => self.sink.mirrored(*bridge, *mirrors, delta),
+                Effect::Mirror { bridge, mirrors } => self.mirrored(*bridge, *mirrors, delta),
                 Effect::NetFlow {
                     bridge,
                     flow,
@@ -148,6 +148,18 @@ impl Applier<'_> {
         for effect in effects {
             if let Effect::NetFlow { bridge, flow, .. } = effect {
                 self.sink.netflow_end(*bridge, flow);
+            }
+        }
+    }
+
+    fn mirrored(&self, bridge: BridgeId, mirrors: u32, delta: &FlowStats) {
+        let Some(b) = self.links.snapshot.bridges.get(&bridge) else {
+            return;
+        };
+        for (i, mirror) in b.mirrors.iter().take(32).enumerate() {
+            if mirrors & 1 << i != 0 {
+                mirror.counts.packets.add_shared(delta.n_packets);
+                mirror.counts.bytes.add_shared(delta.n_bytes);
             }
         }
     }

@@ -19,7 +19,7 @@ pub use sink::{BondLoad, NoSink, PacketIn, ProtocolPacket, SampledPacket, Sink};
 
 use crate::deps::Pending;
 use crate::translator::{Ask, Translation, Translator};
-use base::clock::Clock;
+use base::clock::{Clock, Nanos};
 use base::log::RateLimit;
 use base::sync::{Arc, Mutex, OnceLock, Slot};
 use dpif::Upcall;
@@ -30,7 +30,7 @@ use odp::{Action, Actions, DropReason, FlowStats, SlowReason, Userspace, Userspa
 use ofproto::{Ofproto, Rule};
 use share::SharedEffects;
 use std::collections::HashMap;
-use xlate::{BridgeId, Input, Output, ReceiveError, Snapshot};
+use xlate::{BridgeId, Input, Output, ReceiveError, Snapshot, XlateError};
 
 /// OpenFlow's number of the meter for packets that go to userspace (`OFPM_SLOWPATH`).
 const SLOWPATH_METER: u32 = 0xffff_fffd;
@@ -241,6 +241,9 @@ impl Translator for World {
         let mut input = Input::new(at.bridge, &flow, ask.now);
         input.packet = ask.frame.map(packet::Frame::data);
         let out = xlate::translate(snapshot, input);
+        if ask.live {
+            explain(snapshot, &flow, at, &out, ask.now);
+        }
         Ok(finish(&self.shared, snapshot, ask, at, out))
     }
 
@@ -377,6 +380,35 @@ fn clear_conntrack(flow: &mut Flow) {
     flow.ct_nw_dst = zero.ct_nw_dst;
     flow.ct_ipv6_src = zero.ct_ipv6_src;
     flow.ct_ipv6_dst = zero.ct_ipv6_dst;
+}
+
+/// Logs the whole trace of a packet whose translation ran out of bounds: nobody could find out otherwise which
+/// rules led there.
+fn explain(snapshot: &Snapshot, flow: &Flow, at: Entry, out: &Output, now: Nanos) {
+    // It is long: one a minute.
+    static LIMIT: RateLimit = RateLimit::new(1, 1);
+    if !matches!(
+        out.error,
+        Some(XlateError::RecursionTooDeep | XlateError::TooManyResubmits)
+    ) {
+        return;
+    }
+    let request = xlate::TraceRequest {
+        bridge: at.bridge,
+        flow,
+        packet: None,
+        actions: None,
+        ct_states: &[],
+        names: false,
+        now,
+    };
+    base::log_rl!(
+        LIMIT,
+        WARN,
+        "ofproto_dpif_upcall",
+        "{}",
+        xlate::trace(snapshot, &request, &mut |_, _| ())
+    );
 }
 
 /// From what translation says to what is installed.

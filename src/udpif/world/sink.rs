@@ -94,8 +94,6 @@ pub trait Sink: Send + Sync + std::fmt::Debug + 'static {
     fn netflow(&self, _bridge: BridgeId, _flow: &Flow, _output: OfPort, _delta: &FlowStats) {}
     /// A NetFlow flow has no datapath flow any more.
     fn netflow_end(&self, _bridge: BridgeId, _flow: &Flow) {}
-    /// Packets were copied by mirrors (bits by index).
-    fn mirrored(&self, _bridge: BridgeId, _mirrors: u32, _delta: &FlowStats) {}
     /// Bytes left through a bond.
     fn bond(&self, _bridge: BridgeId, _load: BondLoad<'_>) {}
     /// Rules were added or changed by `learn`: somebody may want to be told.

@@ -3,7 +3,7 @@
 
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome, Reply};
-use backer::{Backer, DumpOptions};
+use backer::{Backer, BackerError, DumpOptions};
 use std::time::Duration;
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
@@ -82,13 +82,18 @@ fn add_fdb(commands: &mut Commands<Switch>) {
     commands.add("fdb/add", "bridge port vlan mac", 4..=4, |s, args| {
         let (vlan, mac) = vlan_and_mac(args[2], args[3])?;
         let result = backer(s, args[0])?.fdb_add(args[0], args[1], vlan, mac);
-        result.map(|t| t.to_owned()).map_err(|e| e.to_string())
+        result.map_err(|e| match e {
+            BackerError::NoPort { .. } => {
+                "software error, odp port is present but no ofp port".to_owned()
+            }
+            e => e.to_string(),
+        })?
     });
     commands.add("fdb/del", "bridge vlan mac", 3..=3, |s, args| {
         let (vlan, mac) = vlan_and_mac(args[1], args[2])?;
         match backer(s, args[0])?.fdb_del(args[0], vlan, mac) {
-            Ok(true) => Ok("fdb entry deleted".to_owned()),
-            Ok(false) => Err("fdb entry not found".to_owned()),
+            Ok(true) => Ok(String::new()),
+            Ok(false) => Err("could not find static mac entry\n".to_owned()),
             Err(e) => Err(e.to_string()),
         }
     });
@@ -112,13 +117,10 @@ fn each(
     }
 }
 
+/// What is no number is VLAN 0, as `atoi` has it.
 fn vlan_and_mac(vlan: &str, mac: &str) -> Result<(u16, wire::EthAddr), String> {
-    let vlan = vlan
-        .parse()
-        .ok()
-        .filter(|v| *v < 4096)
-        .ok_or("Invalid VLAN")?;
-    Ok((vlan, mac.parse().map_err(|()| "Invalid MAC address")?))
+    let mac = mac.parse().map_err(|()| "bad MAC address")?;
+    Ok((vlan.parse().unwrap_or(0) & 0xfff, mac))
 }
 
 fn add_upcall(commands: &mut Commands<Switch>) {

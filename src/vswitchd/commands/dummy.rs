@@ -3,6 +3,7 @@
 use super::{bridges, packets};
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome};
+use flow::OdpPort;
 use netdev::dummy::Dummies;
 
 fn dummies(s: &Switch) -> Result<&Dummies, String> {
@@ -10,6 +11,20 @@ fn dummies(s: &Switch) -> Result<&Dummies, String> {
 }
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
+    commands.add(
+        "dpif-dummy/change-port-number",
+        "dp port new-number",
+        3..=3,
+        |s, args| {
+            let type_name = args[0].strip_prefix("ovs-").unwrap_or(args[0]);
+            let dummy = s.dummies().is_some();
+            let backer = s.backers_mut().get_mut(type_name).filter(|_| dummy);
+            let backer = backer.ok_or("unknown datapath or not a dummy")?;
+            let number = args[2].parse().map_or(OdpPort(0), OdpPort);
+            backer.port_renumber(args[1], number)?;
+            Ok(String::new())
+        },
+    );
     commands.add(
         "netdev-dummy/receive",
         "name [--qid queue_id] packet|flow [--len packet_len]",

@@ -1,6 +1,7 @@
 //! The control commands: one file per family, each adding itself to the table.
 
 mod bridges;
+mod coverage;
 mod debug;
 mod dpctl;
 mod dummy;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Commands<Switch> {
     debug::add(&mut commands);
     dummy::add(&mut commands);
     bridges::add(&mut commands);
+    coverage::add(&mut commands);
     ringway::add(&mut commands);
     dpctl::add(&mut commands);
     trace::add(&mut commands);

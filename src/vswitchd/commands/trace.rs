@@ -6,7 +6,7 @@ use crate::unixctl::{Commands, Outcome};
 use backer::Backer;
 use base::sync::lock;
 use flow::compose::{Payload, compose};
-use flow::{CtMeta, Flow, Metadata, TunTable, TunnelKey};
+use flow::{CtMeta, Flow, Metadata, TunnelKey};
 use openflow::Act;
 use xlate::{BridgeId, TraceRequest};
 
@@ -224,7 +224,7 @@ fn two_words<'s>(
     let tun = snapshot
         .bridges
         .get(&bridge)
-        .and_then(|b| b.tun_table.clone());
+        .map(|b| b.pipeline.tun_table());
     let parsed = flow::text::ExactFlow::parse(text, &names, tun.as_deref());
     let flow = parsed
         .map_err(|e| format!("Bad openflow flow syntax: {e}"))?
@@ -252,9 +252,9 @@ fn received(backer: &Backer, mut flow: Flow) -> Received<'_> {
         && let Some(x) = snapshot.bridges.get(&bridge)
     {
         // Shown as OpenFlow has it.
-        let empty = TunTable::new();
-        let table = x.tun_table.as_deref().unwrap_or(&empty);
-        flow.tunnel = table
+        flow.tunnel = x
+            .pipeline
+            .tun_table()
             .to_mapped(&flow.tunnel, &flow.tunnel)
             .map_err(|_| "Failed to parse Geneve options".to_owned())?;
     }

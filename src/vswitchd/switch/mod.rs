@@ -5,6 +5,7 @@
 //! * [`settings`]: keys of the whole switch.
 //! * [`publish`]: status for the database.
 
+mod mirrors;
 mod publish;
 mod reconcile;
 mod rules;

@@ -29,6 +29,13 @@ impl Switch {
                 row: self.bridge_row(name),
             });
         }
+        for ((bridge, name), uuid) in &ids.mirrors {
+            rows.push(Shown {
+                table: "Mirror",
+                uuid: *uuid,
+                row: self.mirror_row(bridge, name),
+            });
+        }
         for ((bridge, target), uuid) in &ids.controllers {
             if let Some(row) = self.controller_row(bridge, target) {
                 rows.push(Shown {
@@ -73,6 +80,22 @@ impl Switch {
         row.insert("datapath_id".to_owned(), Datum::optional(id));
         row.insert("datapath_version".to_owned(), Datum::one("<built-in>"));
         row
+    }
+
+    fn mirror_row(&self, bridge: &str, name: &str) -> Row {
+        let bridge = self.backer_of(bridge).and_then(|b| b.bridge(bridge).ok());
+        let mirror = bridge.and_then(|b| b.mirrors.iter().find(|m| m.config.name == name));
+        let counts = mirror.map(|m| {
+            let n = |c: &base::sync::Counter| i64::try_from(c.get()).unwrap_or(i64::MAX);
+            [
+                ("tx_bytes", n(&m.counts.bytes)),
+                ("tx_packets", n(&m.counts.packets)),
+            ]
+        });
+        Row::from([(
+            "statistics".to_owned(),
+            Datum::map(counts.into_iter().flatten()),
+        )])
     }
 
     fn controller_row(&self, bridge: &str, target: &str) -> Option<Row> {

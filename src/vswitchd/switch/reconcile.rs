@@ -3,7 +3,7 @@
 //! Order: bridges that go, ports that go (so that their names and numbers are free), bridges that come, ports that
 //! come or change, rules. A part that fails is named and does not stop the rest.
 
-use super::{Switch, rules, settings};
+use super::{Switch, mirrors, rules, settings};
 use crate::controllers::Conversation;
 use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
 use backer::{Backer, BackerError, Bridge, BridgeSettings, IfaceConfig, Options, PortConfig};
@@ -199,7 +199,8 @@ impl Switch {
                 }
             }
         }
-        Ok(())
+        let mirrors = mirrors::configs(name, bridge);
+        backer.mirrors_set(name, mirrors).map_err(|e| e.to_string())
     }
 
     fn open_backer(&self, type_name: &str, model: &Model) -> Result<Backer, BackerError> {

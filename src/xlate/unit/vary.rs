@@ -109,6 +109,7 @@ fn vary_bridge(r: &mut Rng, br: &mut XBridge) {
     );
     if r.below(5) == 0 {
         br.mirrors.push(XMirror {
+            counts: Default::default(),
             name: "m".into(),
             select_src: pick(r, &[None, Some(vec![BundleId(1)])]),
             select_dst: pick(r, &[Some(vec![]), Some(vec![BundleId(2)])]),
