@@ -3,6 +3,7 @@
 use crate::bridge::Bridge;
 use crate::config::{BridgeSettings, IfaceConfig, Options, PortConfig};
 use crate::error::BackerError;
+use crate::meters::MeterIds;
 use crate::publish::Publisher;
 use crate::{features, probe};
 use base::clock::Clock;
@@ -33,6 +34,7 @@ pub struct Backer {
     pub(crate) vlan_limit: u32,
     pub(crate) publisher: Publisher,
     bridges_made: u64,
+    pub(crate) meter_ids: MeterIds,
     /// Start of the last dump whose counts were used for expiry.
     pub(crate) expired_at: base::clock::Nanos,
 }
@@ -90,6 +92,7 @@ impl Backer {
             vlan_limit: options.vlan_limit,
             publisher: Publisher::default(),
             bridges_made: 0,
+            meter_ids: MeterIds::default(),
             expired_at: base::clock::Nanos::ZERO,
         })
     }
@@ -190,6 +193,9 @@ impl Backer {
             self.detach(iface);
         }
         self.publish(&changed);
+        for meter in lock(&bridge.ofproto).pipeline().meters.all() {
+            self.meter_del(meter.provider_id);
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! snapshots that translation looks at.
 //!
 //! * [`backer`]: opening, bridges, tables. [`publish`]: snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping.
-//! * [`send`]: packets from controllers.
+//! * `meters`: meters in the datapath. [`send`]: packets from controllers.
 //! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told.
 //! * [`probe`], [`features`]: what the datapath can do.
 //! * [`show`][]: text.
@@ -21,6 +21,7 @@ pub mod config;
 pub mod error;
 pub mod features;
 mod flow_text;
+mod meters;
 pub mod mirrors;
 mod ports;
 pub mod probe;

@@ -33,6 +33,7 @@ mod ingress;
 pub mod ledger;
 pub mod limits;
 mod mailbox;
+mod meters;
 mod outputs;
 mod pending;
 mod pkts;

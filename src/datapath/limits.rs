@@ -60,6 +60,11 @@ pub const SLEEP_STEP_US: u64 = 1;
 /// Packets at once from one rx queue that end such sleeps (as the peer's).
 pub const SLEEP_PACKETS: u64 = 16;
 
+/// Meters of a datapath.
+pub const METERS_MAX: u32 = 1 << 18;
+/// Bands of a meter.
+pub const METER_BANDS_MAX: u8 = 8;
+
 /// Seconds of one interval of load statistics.
 pub const INTERVAL_S: u64 = 5;
 /// Intervals kept.

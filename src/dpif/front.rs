@@ -4,6 +4,7 @@
 //! through; `as_any` is the provider's own.
 
 use crate::error::DpifError;
+use crate::meter::{MeterConfig, MeterCounts, MeterLimits};
 use crate::offload::{Offload, Switch};
 use crate::types::{
     DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowGet, FlowInfo,
@@ -326,6 +327,18 @@ impl Dpif for Front {
     }
     fn queue_to_priority(&self, queue: u32) -> Result<u32, DpifError> {
         self.log("queue_to_priority", self.inner.queue_to_priority(queue))
+    }
+    fn meter_limits(&self) -> MeterLimits {
+        self.inner.meter_limits()
+    }
+    fn meter_set(&self, id: u32, config: &MeterConfig) -> Result<(), DpifError> {
+        self.log("meter_set", self.inner.meter_set(id, config))
+    }
+    fn meter_get(&self, id: u32) -> Result<MeterCounts, DpifError> {
+        self.log("meter_get", self.inner.meter_get(id))
+    }
+    fn meter_del(&self, id: u32) -> Result<MeterCounts, DpifError> {
+        self.log("meter_del", self.inner.meter_del(id))
     }
     fn netflow_ids(&self) -> (u8, u8) {
         self.inner.netflow_ids()

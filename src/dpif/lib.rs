@@ -20,6 +20,7 @@ pub mod format;
 pub mod front;
 mod help;
 mod log;
+pub mod meter;
 mod offload;
 pub mod registry;
 pub mod types;
@@ -27,6 +28,7 @@ pub mod types;
 pub use error::DpifError;
 pub use format::format_flow;
 pub use front::Front;
+pub use meter::{MeterBand, MeterConfig, MeterCounts, MeterLimits};
 pub use odp::{FlowStats, OdpPort, Ufid};
 pub use registry::{OpenMode, Registry, normalize_type, parse_name};
 pub use types::{

@@ -1,6 +1,7 @@
 //! The provider trait and its values.
 
 use crate::error::DpifError;
+use crate::meter::{MeterConfig, MeterCounts, MeterLimits};
 use base::clock::Nanos;
 use base::sync::Arc;
 use flow::{Flow, Mask};
@@ -141,6 +142,31 @@ pub trait Dpif: Send + Sync + Debug {
     /// NotSupported.
     fn queue_to_priority(&self, _queue: u32) -> Result<u32, DpifError> {
         Err(DpifError::NotSupported)
+    }
+    /// How many meters there can be.
+    fn meter_limits(&self) -> MeterLimits {
+        MeterLimits::default()
+    }
+    /// Makes a meter, with full buckets and counters at zero, in the place of the one of that number.
+    ///
+    /// # Errors
+    /// TooBig: no such number. Invalid: too many bands. NotSupported.
+    fn meter_set(&self, _id: u32, _config: &MeterConfig) -> Result<(), DpifError> {
+        Err(DpifError::NotSupported)
+    }
+    /// What a meter counted.
+    ///
+    /// # Errors
+    /// NoEntry.
+    fn meter_get(&self, _id: u32) -> Result<MeterCounts, DpifError> {
+        Err(DpifError::NoEntry)
+    }
+    /// Removes a meter; packets sent through its number pass.
+    ///
+    /// # Errors
+    /// NoEntry.
+    fn meter_del(&self, _id: u32) -> Result<MeterCounts, DpifError> {
+        Err(DpifError::NoEntry)
     }
     /// NetFlow engine type and id.
     fn netflow_ids(&self) -> (u8, u8) {

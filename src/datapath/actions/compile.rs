@@ -32,10 +32,14 @@ fn list(actions: &[Action], depth: usize, cut: &mut u32) -> Result<Program, Dpif
             break;
         }
     }
-    while steps.last().is_some_and(|s| !s.takes()) {
+    // A meter counts what comes to it even when nothing follows.
+    while steps
+        .last()
+        .is_some_and(|s| !s.takes() && !matches!(s, Step::Meter(_)))
+    {
         steps.pop();
     }
-    if steps.is_empty() {
+    if steps.last().is_none_or(|s| !s.takes()) {
         steps.push(Step::Drop(DropReason::PolicyDrop));
     }
     Ok(Program {
@@ -104,10 +108,10 @@ fn step(action: &Action, depth: usize, cut: &mut u32) -> Result<Step, DpifError>
             basis: *basis,
         },
         Action::CtClear => Step::CtClear,
+        Action::Meter(id) => Step::Meter(*id),
         Action::Drop(reason) => Step::Drop(*reason),
         Action::Trunc { max_len: _ }
         | Action::Ct(_)
-        | Action::Meter(_)
         | Action::TunnelPush(_)
         | Action::TunnelPop(_)
         | Action::LbOutput(_) => return Err(DpifError::Invalid),
@@ -135,7 +139,8 @@ impl Step {
             | Self::PushNsh(_)
             | Self::PopNsh
             | Self::Hash { .. }
-            | Self::CtClear => false,
+            | Self::CtClear
+            | Self::Meter(_) => false,
         }
     }
 
@@ -159,7 +164,8 @@ impl Step {
             | Self::PushNsh(_)
             | Self::PopNsh
             | Self::Hash { .. }
-            | Self::CtClear => false,
+            | Self::CtClear
+            | Self::Meter(_) => false,
         }
     }
 }

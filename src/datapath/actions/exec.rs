@@ -11,8 +11,10 @@
 use super::{Program, Step, UNCUT, nsh, push};
 use crate::ingress::Ingresses;
 use crate::limits::RECIRC_MAX;
+use crate::meters::Meters;
 use crate::outputs::Outputs;
 use crate::pkts::{Pkt, Pkts};
+use crate::pmd::Common;
 use crate::upcall::{Upcalls, is_urgent};
 use base::clock::Nanos;
 use base::rng::Rng;
@@ -35,6 +37,7 @@ pub(crate) struct Exec {
     pub(crate) outs: Outputs,
     pub(crate) ingress: Ingresses,
     pub(crate) upcalls: Arc<Upcalls>,
+    meters: Arc<Meters>,
     /// Packets on their next pass, oldest first.
     pub(crate) later: VecDeque<Box<Pkts>>,
     #[expect(clippy::vec_box, reason = "moved by pointer: one is over 3 kB")]
@@ -51,11 +54,12 @@ pub(crate) struct Exec {
 }
 
 impl Exec {
-    pub(crate) fn new(ingress: Ingresses, upcalls: Arc<Upcalls>, pmd: PmdId, seed: u64) -> Self {
+    pub(crate) fn new(ingress: Ingresses, common: &Common, pmd: PmdId, seed: u64) -> Self {
         Self {
             outs: Outputs::default(),
             ingress,
-            upcalls,
+            upcalls: common.upcalls.clone(),
+            meters: common.meters.clone(),
             later: VecDeque::with_capacity(64),
             spare: Vec::with_capacity(64),
             rng: Rng::new(seed),
@@ -148,6 +152,7 @@ impl Exec {
                     side.ct = None;
                 }
             }
+            Step::Meter(id) => self.meter(*id, pkts),
             // Compiled programs have it last only.
             Step::Drop(reason) => self.drop_all(pkts, *reason),
             Step::Set(_)
@@ -190,6 +195,7 @@ impl Exec {
                     | Step::Recirc(_)
                     | Step::Hash { .. }
                     | Step::CtClear
+                    | Step::Meter(_)
                     | Step::Drop(_) => None,
                 };
                 sided |= side.is_some();
@@ -249,11 +255,36 @@ impl Exec {
             | Step::PushNsh(_)
             | Step::PopNsh
             | Step::Hash { .. }
-            | Step::CtClear => {
+            | Step::CtClear
+            | Step::Meter(_) => {
                 debug_assert!(false, "no program ends with this step");
                 self.drop_all(pkts, DropReason::PolicyDrop);
             }
         }
+    }
+
+    /// Drops what a meter does not let pass. A number without a meter lets everything pass.
+    fn meter(&mut self, id: u32, pkts: &mut Pkts) {
+        let Some(meter) = self.meters.find(id) else {
+            return;
+        };
+        let mut passed = [true; BATCH_MAX];
+        let mut verdicts = passed.iter_mut();
+        let lengths = pkts.frames.iter().map(|f| f.len());
+        meter.run(self.now, lengths, |pass| {
+            if let Some(v) = verdicts.next() {
+                *v = pass;
+            }
+        });
+        if passed.iter().all(|p| *p) {
+            return;
+        }
+        let mut verdicts = passed.iter();
+        let ledger = self.ingress.ledger(pkts.in_port);
+        pkts.retain(
+            |_, _, _| verdicts.next().is_none_or(|p| *p),
+            |_frame| ledger.drop_n(DropReason::Meter, 1),
+        );
     }
 
     fn run_rest(&mut self, program: &Program, pkts: &mut Pkts, origin: Origin<'_>) {

@@ -7,7 +7,7 @@
 //! * [`set`], [`push`], [`nsh`]: changing headers. A header that is not there costs the packet its life
 //!   (`bad_action`), never the thread.
 //!
-//! Seams for what comes later: conntrack, meters and tunnel encapsulation are steps of their own; until
+//! Seams for what comes later: conntrack and tunnel encapsulation are steps of their own; until
 //! they exist `compile` refuses them, and the datapath's features say so.
 
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -103,6 +103,7 @@ enum Step {
         basis: u32,
     },
     CtClear,
+    Meter(u32),
     Drop(DropReason),
 }
 

@@ -2,10 +2,11 @@
 
 use super::Datapath;
 use crate::limits::NESTING_SHOWN;
+use crate::meters::Meters;
 use base::sync::{Arc, Mutex, lock};
 use dpif::{
-    DpStats, Dpif, DpifError, DpifPort, Features, FlowDump, FlowSelect, Op, PortChange, PortSpec,
-    Upcall,
+    DpStats, Dpif, DpifError, DpifPort, Features, FlowDump, FlowSelect, MeterConfig, MeterCounts,
+    MeterLimits, Op, PortChange, PortSpec, Upcall,
 };
 use odp::{DropReason, OdpPort};
 use std::collections::BTreeMap;
@@ -126,6 +127,20 @@ impl Dpif for DpHandle {
     }
     fn operate(&self, ops: &mut [Op]) {
         self.dp.operate(ops);
+    }
+
+    fn meter_limits(&self) -> MeterLimits {
+        Meters::limits()
+    }
+    fn meter_set(&self, id: u32, config: &MeterConfig) -> Result<(), DpifError> {
+        let common = &self.dp.common;
+        common.meters.set(id, config, common.clock.now())
+    }
+    fn meter_get(&self, id: u32) -> Result<MeterCounts, DpifError> {
+        self.dp.common.meters.get(id)
+    }
+    fn meter_del(&self, id: u32) -> Result<MeterCounts, DpifError> {
+        self.dp.common.meters.del(id)
     }
 
     fn recv_set(&self, on: bool) {

@@ -172,6 +172,7 @@ impl Datapath {
             clock: env.clock.clone(),
             upcalls: Arc::new(Upcalls::new().map_err(why)?),
             ledger: Arc::new(Ledger::default()),
+            meters: Arc::default(),
             seed: env.seed.unwrap_or_else(base::hash::process_seed),
             repeatable: env.threading == Threading::Manual,
             tuning: Arc::default(),

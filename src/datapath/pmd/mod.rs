@@ -24,6 +24,7 @@ use crate::actions::Exec;
 use crate::ingress::Ingresses;
 use crate::ledger::Ledger;
 use crate::mailbox::Mailbox;
+use crate::meters::Meters;
 use crate::pending::Pending;
 use crate::pkts::Pkts;
 use crate::table::{FlowList, Keys, LookupTotals, Tables};
@@ -75,6 +76,7 @@ pub(crate) struct Common {
     pub(crate) clock: Clock,
     pub(crate) upcalls: Arc<Upcalls>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) meters: Arc<Meters>,
     /// Of hashes and random choices.
     pub(crate) seed: u64,
     /// Nothing may depend on how fast this machine is.
@@ -121,12 +123,7 @@ impl Pmd {
         let list = Arc::new(FlowList::default());
         let tables = Tables::new(Arc::clone(&list), seed);
         let budget = Budget::new(now, common.upcalls.budget());
-        let exec = Exec::new(
-            Ingresses::new(&common.ledger, budget),
-            Arc::clone(&common.upcalls),
-            who.id,
-            seed,
-        );
+        let exec = Exec::new(Ingresses::new(&common.ledger, budget), common, who.id, seed);
         let shared = Arc::new(PmdShared {
             id: who.id,
             core: who.core,

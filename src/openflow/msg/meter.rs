@@ -168,7 +168,7 @@ impl MeterConfig {
 }
 
 /// Statistics of a meter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MeterStats {
     /// The meter.
     pub meter_id: u32,

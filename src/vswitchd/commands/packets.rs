@@ -51,7 +51,8 @@ pub(super) fn from_flow(text: &str, size: usize) -> Result<Vec<u8>, String> {
             })?
         }
     };
-    let mut packet = compose::compose(&flow, Payload::Counting(64));
+    let payload = if size > 0 { 0 } else { 64 };
+    let mut packet = compose::compose(&flow, Payload::Counting(payload));
     if size > 0 {
         compose::expand(&mut packet, &flow, size);
     }

@@ -6,12 +6,20 @@
 use super::packets;
 use backer::{Backer, PortFlags, Sending};
 use base::clock::Nanos;
+use dpif::DpifError;
 use flow::{OdpPort, OfPort};
 use netdev::DeviceFlags;
 use ofproto::{PacketPlan, Provider};
-use openflow::{OfpError, PortConfig, PortStats};
+use openflow::{
+    MeterConfig, MeterFeatures, MeterFlags, MeterStats, OfpError, PortConfig, PortStats,
+};
 use packet::HeapPool;
 use xlate::{Start, XlateError};
+
+/// Bands that meters can have: drop.
+const BAND_TYPES: u32 = 1 << 1;
+/// What meters can do: kilobits and packets a second, bursts, statistics.
+const METER_CAPABILITIES: u32 = 0xf;
 
 /// The provider of one bridge, for the time of one turn.
 #[derive(Debug)]
@@ -174,6 +182,54 @@ impl Provider for Below<'_> {
 
     fn port_reconfigured(&mut self, port: OfPort) {
         self.reconfigured.push(port);
+    }
+
+    fn meter_features(&mut self) -> MeterFeatures {
+        let limits = self.backer.meter_limits();
+        if limits.meters_max == 0 {
+            return MeterFeatures::default();
+        }
+        MeterFeatures {
+            max_meters: limits.meters_max,
+            band_types: BAND_TYPES,
+            capabilities: METER_CAPABILITIES,
+            max_bands: limits.bands_max,
+            max_color: 0,
+        }
+    }
+
+    fn meter_set(&mut self, id: Option<u32>, config: &MeterConfig) -> Result<u32, OfpError> {
+        if config.bands.iter().any(|b| b.remark.is_some()) {
+            return Err(OfpError::OFPMMFC_BAD_BAND);
+        }
+        let bands = config.bands.iter().map(|b| dpif::MeterBand {
+            rate: b.rate,
+            burst: b.burst_size,
+        });
+        let config = dpif::MeterConfig {
+            packets: config.flags.contains(MeterFlags::PKTPS),
+            bands: bands.collect(),
+        };
+        let done = self.backer.meter_set(id, &config);
+        done.map_err(|e| match e {
+            DpifError::TooBig | DpifError::NoSpace => OfpError::OFPMMFC_OUT_OF_METERS,
+            DpifError::Invalid => OfpError::OFPMMFC_OUT_OF_BANDS,
+            _ => OfpError::OFPMMFC_UNKNOWN,
+        })
+    }
+
+    fn meter_del(&mut self, id: u32) {
+        self.backer.meter_del(id);
+    }
+
+    fn meter_stats(&mut self, meter: &ofproto::Meter) -> Option<MeterStats> {
+        let counts = self.backer.meter_counts(meter.provider_id)?;
+        Some(MeterStats {
+            packet_in_count: counts.packets,
+            byte_in_count: counts.bytes,
+            bands: counts.bands,
+            ..MeterStats::default()
+        })
     }
 
     fn queues(&mut self, port: OfPort) -> Vec<u32> {

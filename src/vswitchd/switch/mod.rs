@@ -59,6 +59,8 @@ pub(crate) struct Switch {
     housekeeping_at: Nanos,
     statistics_at: Nanos,
     configured: bool,
+    /// Rounds of revalidation asked for when time was last moved, by datapath type.
+    warped: Vec<(String, u64)>,
     exit: Option<bool>,
 }
 
@@ -94,6 +96,7 @@ impl Switch {
             housekeeping_at: Nanos::ZERO,
             statistics_at: Nanos::ZERO,
             configured: false,
+            warped: Vec::new(),
             exit: None,
         };
         switch.reload();
@@ -215,9 +218,20 @@ impl Switch {
         }
     }
 
-    /// Moves time forward.
+    /// Moves time forward. Revalidators, which do not sleep by this clock, are asked for a round.
     pub(crate) fn warp(&mut self, ms: u64) {
         self.clock.advance(ms);
+        let ask = |(t, b): (&String, &Backer)| (t.clone(), b.udpif().request_round());
+        self.warped = self.backers.iter().map(ask).collect();
+    }
+
+    /// True when statistics were looked at since time was moved.
+    pub(crate) fn has_counted(&self) -> bool {
+        let done = |(t, token): &(String, u64)| {
+            let backer = self.backers.get(t);
+            backer.is_none_or(|b| b.udpif().is_done(*token))
+        };
+        self.warped.iter().all(done)
     }
 
     /// Ends everything in order: threads, datapaths (and so ports), device flags.
