@@ -264,6 +264,20 @@ impl Datum {
             .collect()
     }
 
+    /// A map of numbers to rows; pairs of other types are left out.
+    #[must_use]
+    pub fn row_map(&self) -> BTreeMap<i64, Uuid> {
+        let Self::Map(m) = self else {
+            return BTreeMap::new();
+        };
+        m.iter()
+            .filter_map(|(k, v)| match (k, v) {
+                (Atom::Integer(n), Atom::Uuid(u)) => Some((*n, *u)),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Applies an `update2` difference: for sets symmetric difference, for maps removal of equal pairs
     /// and replacement of others. Scalars (columns with `max` 1) are replaced by the caller.
     #[must_use]

@@ -2,7 +2,9 @@
 //!
 //! Columns that the switch itself writes are not monitored, or every write would come back as news.
 
-use crate::model::{BridgeModel, ControllerModel, InterfaceModel, MirrorModel, Model, PortModel};
+use crate::model::{
+    BridgeModel, ControllerModel, FlowTableModel, InterfaceModel, MirrorModel, Model, PortModel,
+};
 use ovsdb::{Datum, Replica, Row};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -200,6 +202,7 @@ fn read_bridge(
             .insert((name.to_owned(), mirror.name.clone()), uuid);
         b.mirrors.push(mirror);
     }
+    b.flow_tables = read_flow_tables(replica, name, row);
     for uuid in row.refs("ports") {
         let Some(p) = replica.row("Port", uuid).map(Columns) else {
             continue;
@@ -228,6 +231,36 @@ fn read_mirror(replica: &Replica, m: &Columns<'_>) -> MirrorModel {
         output_vlan: m.number("output_vlan"),
         snaplen: m.number("snaplen"),
     }
+}
+
+fn read_flow_tables(
+    replica: &Replica,
+    bridge: &str,
+    row: &Columns<'_>,
+) -> BTreeMap<u8, FlowTableModel> {
+    let mut out = BTreeMap::new();
+    let rows = row.get("flow_tables").map(Datum::row_map);
+    for (number, uuid) in rows.unwrap_or_default() {
+        let Some(t) = replica.row("Flow_Table", uuid).map(Columns) else {
+            continue;
+        };
+        let Some(number) = u8::try_from(number).ok().filter(|n| *n < ofproto::N_TABLES) else {
+            tracing::warn!(
+                target: "bridge",
+                "bridge {bridge}: ignoring configuration for flow table {number} not supported by this datapath"
+            );
+            continue;
+        };
+        let table = FlowTableModel {
+            name: t.text("name"),
+            flow_limit: t.number("flow_limit"),
+            evict: t.text("overflow_policy").as_deref() == Some("evict"),
+            groups: t.texts("groups"),
+            prefixes: t.texts("prefixes"),
+        };
+        out.insert(number, table);
+    }
+    out
 }
 
 fn read_controller(c: &Columns<'_>) -> ControllerModel {

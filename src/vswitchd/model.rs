@@ -28,6 +28,8 @@ pub(crate) struct BridgeModel {
     pub(crate) ports: BTreeMap<String, PortModel>,
     /// Rules in `ovs-ofctl` flow syntax, with the line they stand on; the source owns the tables then.
     pub(crate) rules: Option<Vec<RuleText>>,
+    /// What the configuration says of flow tables, by number.
+    pub(crate) flow_tables: BTreeMap<u8, FlowTableModel>,
     /// VLANs that flood without learning.
     pub(crate) flood_vlans: Vec<u16>,
     /// OpenFlow versions allowed (`OpenFlow13`, ...); empty for the defaults.
@@ -59,6 +61,21 @@ pub(crate) struct MirrorModel {
     pub(crate) output_vlan: Option<u16>,
     /// Bytes of a copy; not said for all.
     pub(crate) snaplen: Option<u16>,
+}
+
+/// A flow table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FlowTableModel {
+    /// Name shown to controllers.
+    pub(crate) name: Option<String>,
+    /// Most flows it can have.
+    pub(crate) flow_limit: Option<u32>,
+    /// A full table makes room rather than refuse.
+    pub(crate) evict: bool,
+    /// Subfields by whose values eviction is fair.
+    pub(crate) groups: Vec<String>,
+    /// Names of the fields whose prefixes are tracked; `none` for none.
+    pub(crate) prefixes: Vec<String>,
 }
 
 /// An OpenFlow controller.

@@ -13,18 +13,16 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) const BUNDLES_MAX: usize = 1024;
 /// Messages a bundle can have.
 pub(crate) const MESSAGES_MAX: usize = 1 << 22;
-/// Octets of a message that an error about it sends back.
-pub(crate) const HEAD_LEN: usize = 64;
 /// Flag: all or nothing.
 pub(crate) const ATOMIC: u16 = 1;
 
-/// The beginning of a message, for errors about it.
+/// A message as it came, kept for errors about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Head(Box<[u8]>);
+pub(crate) struct Cause(Box<[u8]>);
 
-impl Head {
+impl Cause {
     pub(crate) fn of(message: &[u8]) -> Self {
-        Self(message[..message.len().min(HEAD_LEN)].into())
+        Self(message.into())
     }
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
@@ -44,7 +42,7 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) work: Work,
-    pub(crate) head: Head,
+    pub(crate) cause: Cause,
 }
 
 /// A bundle.
@@ -54,7 +52,7 @@ pub(crate) struct Bundle {
     closed: bool,
     used: Nanos,
     /// The message that opened it.
-    head: Head,
+    cause: Cause,
     pub(crate) entries: VecDeque<Entry>,
 }
 
@@ -73,7 +71,7 @@ impl Bundles {
             flags,
             closed: false,
             used: now,
-            head: Head::of(message),
+            cause: Cause::of(message),
             entries: VecDeque::new(),
         };
         self.0.insert(id, bundle);
@@ -108,16 +106,16 @@ impl Bundles {
         self.0.remove(&id).ok_or(OfpError::OFPBFC_BAD_ID)
     }
 
-    /// Adds a message; opens the bundle when there is none.
+    /// Adds a message that came inside `outer`; opens the bundle when there is none.
     pub(crate) fn add(
         &mut self,
         (id, flags): (u32, u16),
         work: Work,
-        message: &[u8],
+        (message, outer): (&[u8], &[u8]),
         now: Nanos,
     ) -> Verdict {
         if !self.0.contains_key(&id) {
-            self.create(id, flags, message, now)?;
+            self.create(id, flags, outer, now)?;
         }
         let bundle = self.0.get_mut(&id).ok_or(OfpError::OFPBFC_BAD_ID)?;
         let error = if bundle.closed {
@@ -128,8 +126,8 @@ impl Bundles {
             OfpError::OFPBFC_MSG_TOO_MANY
         } else {
             bundle.used = now;
-            let head = Head::of(message);
-            bundle.entries.push_back(Entry { work, head });
+            let cause = Cause::of(message);
+            bundle.entries.push_back(Entry { work, cause });
             return Ok(());
         };
         self.0.remove(&id);
@@ -137,7 +135,7 @@ impl Bundles {
     }
 
     /// Removes bundles that were not used for `idle_ms`; gives the messages that opened them.
-    pub(crate) fn expire(&mut self, idle_ms: u64, now: Nanos) -> Vec<Head> {
+    pub(crate) fn expire(&mut self, idle_ms: u64, now: Nanos) -> Vec<Cause> {
         let old: Vec<u32> = self
             .0
             .iter()
@@ -145,7 +143,7 @@ impl Bundles {
             .map(|(id, _)| *id)
             .collect();
         let gone = old.iter().filter_map(|id| self.0.remove(id));
-        gone.map(|b| b.head).collect()
+        gone.map(|b| b.cause).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Bundle messages.
 
-use super::bundle::{Head, Work};
+use super::bundle::{Cause, Work};
 use super::job::Job;
 use super::{Controllers, Cx};
 use crate::event::{ConnId, Requester};
@@ -43,7 +43,7 @@ impl Controllers {
                 };
                 let mut job = Job::new(cx, by, flags, taken.entries);
                 let reply = reply(bundle, BundleType::CommitReply);
-                job.commit = Some((reply, *header, Head::of(bytes)));
+                job.commit = Some((reply, *header, Cause::of(bytes)));
                 self.begin_job(cx, job);
                 return Ok(());
             }
@@ -75,7 +75,9 @@ impl Controllers {
             _ => return Err(OfpError::OFPBFC_MSG_UNSUP),
         };
         let place = (add.bundle_id, add.flags.bits());
-        self.conn(id)?.bundles.add(place, work, bytes, cx.now)
+        self.conn(id)?
+            .bundles
+            .add(place, work, (&add.message, bytes), cx.now)
     }
 }
 

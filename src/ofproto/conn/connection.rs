@@ -250,8 +250,7 @@ impl Connection {
             "{}: sending {error} error reply to {what} message",
             self.settings.name
         );
-        let head = &message[..message.len().min(super::bundle::HEAD_LEN)];
-        let bytes = openflow::encode_error_reply(error, head);
+        let bytes = openflow::encode_error_reply(error, message);
         self.out.push(OutKind::Reply, bytes);
     }
 

@@ -1,6 +1,6 @@
 //! What the switch does with each message.
 
-use super::bundle::{Entry, Head, Work};
+use super::bundle::{Cause, Entry, Work};
 use super::connection::{Connection, Partial};
 use super::job::{Job, Outcome};
 use super::out::OutKind;
@@ -106,8 +106,7 @@ pub(crate) fn version_fits(conn: &mut Connection, protocol: Protocols, message: 
         "{}: received OpenFlow version 0x{got:02x} != expected {wanted:02x}",
         conn.settings.name
     );
-    let head = Head::of(message);
-    let bytes = openflow::encode_error_reply(OfpError::OFPBRC_BAD_VERSION, head.bytes());
+    let bytes = openflow::encode_error_reply(OfpError::OFPBRC_BAD_VERSION, message);
     conn.out.push(OutKind::Other, bytes);
     false
 }
@@ -337,7 +336,7 @@ impl Controllers {
         }
         let entry = Entry {
             work: Work::Flow(fm),
-            head: Head::of(bytes),
+            cause: Cause::of(bytes),
         };
         let job = Job::new(cx, by, 0, VecDeque::from([entry]));
         self.begin_job(cx, job);
@@ -384,10 +383,10 @@ impl Controllers {
                 conn.reply(&reply, &request, cx.of.tun_table());
             }
             (None, None) => {}
-            (Some((error, head)), commit) => {
-                conn.refuse(error, head.bytes());
-                if let Some((_, _, head)) = commit {
-                    conn.refuse(OfpError::OFPBFC_MSG_FAILED, head.bytes());
+            (Some((error, cause)), commit) => {
+                conn.refuse(error, cause.bytes());
+                if let Some((_, _, cause)) = commit {
+                    conn.refuse(OfpError::OFPBFC_MSG_FAILED, cause.bytes());
                 }
             }
         }

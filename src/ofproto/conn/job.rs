@@ -6,7 +6,7 @@
 //! nothing else changes its tables.
 
 use super::Cx;
-use super::bundle::{ATOMIC, Entry, Head, Work};
+use super::bundle::{ATOMIC, Cause, Entry, Work};
 use crate::event::Requester;
 use crate::provider::PacketPlan;
 use crate::txn::Txn;
@@ -25,7 +25,7 @@ enum Rest {
 enum Stage {
     Start,
     Finish,
-    Undo(OfpError, Head),
+    Undo(OfpError, Cause),
 }
 
 /// See the file's essay.
@@ -33,7 +33,7 @@ enum Stage {
 pub(crate) struct Job {
     pub(crate) by: Requester,
     /// The reply when all went well, the request's header, and its beginning for when it did not.
-    pub(crate) commit: Option<(Message, Header, Head)>,
+    pub(crate) commit: Option<(Message, Header, Cause)>,
     flags: u16,
     txn: Txn,
     entries: VecDeque<Entry>,
@@ -55,7 +55,7 @@ pub(crate) struct Outcome {
     /// Flow mods: adds, modifications, deletions.
     pub(crate) flow_mods: [u32; 3],
     /// The message that failed, and why.
-    pub(crate) failed: Option<(OfpError, Head)>,
+    pub(crate) failed: Option<(OfpError, Cause)>,
 }
 
 impl Job {
@@ -114,7 +114,7 @@ impl Job {
         };
         if let Err(error) = self.start_one(cx, entry.work) {
             self.entries.clear();
-            self.stage = Stage::Undo(error, entry.head);
+            self.stage = Stage::Undo(error, entry.cause);
         }
         true
     }
@@ -125,9 +125,9 @@ impl Job {
             return true;
         }
         let stage = std::mem::replace(&mut self.stage, Stage::Finish);
-        if let Stage::Undo(error, head) = stage {
+        if let Stage::Undo(error, cause) = stage {
             self.outcome = Outcome {
-                failed: Some((error, head)),
+                failed: Some((error, cause)),
                 ..Outcome::default()
             };
         }

@@ -256,8 +256,8 @@ impl Controllers {
         self.next_bundle_check = now.plus_millis(BUNDLE_CHECK_MS);
         let idle = self.bundle_idle_ms.unwrap_or(BUNDLE_IDLE_MS);
         for conn in self.conns.values_mut() {
-            for head in conn.bundles.expire(idle, now) {
-                conn.refuse(OfpError::OFPBFC_TIMEOUT, head.bytes());
+            for cause in conn.bundles.expire(idle, now) {
+                conn.refuse(OfpError::OFPBFC_TIMEOUT, cause.bytes());
             }
         }
     }

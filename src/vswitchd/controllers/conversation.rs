@@ -24,6 +24,8 @@ const MESSAGES_PER_TURN: usize = 50;
 const OUTPUT_BYTES: usize = 256 << 10;
 /// Connections of one bridge that came by themselves.
 const SERVICES_MAX: usize = 200;
+/// Silence after which one of those is probed, milliseconds.
+const SERVICE_PROBE_MS: u64 = 60_000;
 /// Watchers of one bridge's conversation.
 const SNOOPERS_MAX: usize = 16;
 /// How often devices are looked at for changes, milliseconds.
@@ -98,6 +100,11 @@ impl Conversation {
             services: 0,
             ports_at: Nanos::ZERO,
         }
+    }
+
+    /// Says after how long without a message a bundle is dropped; `None` for the usual time.
+    pub(crate) fn set_bundle_timeout(&mut self, idle_ms: Option<u64>) {
+        self.controllers.set_bundle_timeout(idle_ms);
     }
 
     /// Puts the configured controllers in force: those that did not change keep their connections.
@@ -242,7 +249,8 @@ impl Conversation {
             let mut settings = ConnSettings::service(&name);
             settings.versions = self.versions;
             let id = self.controllers.open(settings, now);
-            let rconn = Rconn::accepted(&name, stream, now);
+            let mut rconn = Rconn::accepted(&name, stream, now);
+            rconn.set_patience(0, SERVICE_PROBE_MS);
             self.conns.push(Conn {
                 rconn,
                 id: Some(id),

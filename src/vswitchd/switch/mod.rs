@@ -3,6 +3,7 @@
 //! * [`reconcile`]: makes a [`Model`] true by the smallest change.
 //! * [`rules`]: OpenFlow rules that a configuration file holds.
 //! * [`settings`]: keys of the whole switch.
+//! * [`tables`]: configuration of flow tables.
 //! * [`publish`]: status for the database.
 
 mod mirrors;
@@ -10,6 +11,7 @@ mod publish;
 mod reconcile;
 mod rules;
 mod settings;
+mod tables;
 
 pub(crate) use rules::port_names;
 

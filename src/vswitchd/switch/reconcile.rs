@@ -3,7 +3,7 @@
 //! Order: bridges that go, ports that go (so that their names and numbers are free), bridges that come, ports that
 //! come or change, rules. A part that fails is named and does not stop the rest.
 
-use super::{Switch, mirrors, rules, settings};
+use super::{Switch, mirrors, rules, settings, tables};
 use crate::controllers::Conversation;
 use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
 use backer::{Backer, BackerError, Bridge, BridgeSettings, IfaceConfig, Options, PortConfig};
@@ -37,6 +37,12 @@ impl Switch {
                 if !before.is_some_and(|b| b.not_in_force.contains(column)) {
                     tracing::info!(target: "bridge", "bridge {name}: {column} is not in force in this version");
                 }
+            }
+            if let Some(backer) = self.backer_of(name)
+                && let Ok(ofproto) = backer.ofproto(name)
+            {
+                let now = self.clock.now();
+                tables::apply((name, &mut lock(&ofproto)), before, bridge, now);
             }
             if let Some(backer) = self.backer_of(name)
                 && let Err(e) = rules::apply(backer, name, before, bridge, self.clock.now())
@@ -98,6 +104,7 @@ impl Switch {
                 .conversations
                 .entry(name.clone())
                 .or_insert_with(|| Conversation::new(name));
+            conversation.set_bundle_timeout(settings::bundle_idle_ms(&model.settings));
             conversation.configure(bridge, now);
             // Controllers know the ports before anybody is told that the configuration is in force.
             let owner = self.backers.values_mut();

@@ -44,6 +44,13 @@ fn number<T: std::str::FromStr>(settings: &StringMap, key: &str, into: &mut T) {
     }
 }
 
+/// How long a bundle may stand without a message; `None` for the usual time.
+pub(super) fn bundle_idle_ms(settings: &StringMap) -> Option<u64> {
+    let mut seconds = 0u64;
+    number(settings, "bundle-idle-timeout", &mut seconds);
+    (seconds > 0).then(|| seconds.saturating_mul(1000))
+}
+
 /// How often statistics are written to the database, milliseconds (at least 5000, as in Open vSwitch).
 pub(super) fn stats_interval_ms(settings: &StringMap) -> u64 {
     let mut interval = 5000;
