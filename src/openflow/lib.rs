@@ -37,8 +37,8 @@ pub use flow_mod::{
 pub use msg::*;
 pub use names::{NameMap, Names};
 pub use text::{
-    DEPTH_MAX, ParsedFlowMod, format_actions, parse_actions, parse_actions_usable, parse_flow_mod,
-    parse_flow_mod_line, parse_flow_stats_request, parse_instructions, parse_match, put_actions,
-    put_flow_stats,
+    DEPTH_MAX, ParsedFlowMod, format_actions, format_message, format_versions, parse_actions,
+    parse_actions_usable, parse_flow_mod, parse_flow_mod_line, parse_flow_stats_request,
+    parse_instructions, parse_match, put_actions, put_flow_stats,
 };
 pub use version::{Protocols, Version};

@@ -21,6 +21,7 @@ pub const MISS_SEND_LEN_DEFAULT: u16 = 128;
 pub(crate) const REPLIES_MAX: usize = 100;
 
 static LOG: RateLimit = RateLimit::new(10, 10);
+static LOG_MESSAGES: RateLimit = RateLimit::new(600, 600);
 static LOG_OVERFLOW: RateLimit = RateLimit::new(5, 5);
 
 /// Who is at the other end.
@@ -52,6 +53,12 @@ pub struct ConnSettings {
 }
 
 impl ConnSettings {
+    /// The name of the other end alone: what follows the bridge's in [`ConnSettings::name`].
+    #[must_use]
+    pub fn peer_name(&self) -> &str {
+        self.name.split_once("<->").map_or(&self.name, |(_, n)| n)
+    }
+
     /// For somebody who came by himself.
     #[must_use]
     pub fn service(name: &str) -> Self {
@@ -222,6 +229,20 @@ impl Connection {
                 .unwrap_or_else(|| Protocols::initial(Version::V10)),
             tun: Some(tun),
             packet_in_format: self.format,
+        }
+    }
+
+    /// Shows a message in the log, to whoever wants to see every one.
+    pub(crate) fn show(&self, what: &str, message: &[u8]) {
+        if tracing::enabled!(target: "vconn", tracing::Level::DEBUG) {
+            base::log_rl!(
+                LOG_MESSAGES,
+                DEBUG,
+                "vconn",
+                "{}: {what}: {}",
+                self.settings.peer_name(),
+                openflow::format_message(message).trim_end()
+            );
         }
     }
 

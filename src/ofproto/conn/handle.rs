@@ -26,20 +26,6 @@ const FIRST_PIECE: usize = 2000;
 
 type Verdict = Result<(), OfpError>;
 
-/// Names of versions in a bitmap, as the log has them.
-fn versions_text(bitmap: u32) -> String {
-    let numbers: Vec<String> = (0..32u8)
-        .filter(|n| bitmap >> n & 1 != 0)
-        .map(|n| format!("0x{n:02x}"))
-        .collect();
-    match numbers.split_last() {
-        None => "none".to_owned(),
-        Some((one, [])) => format!("version {one}"),
-        Some((last, [first])) => format!("versions {first} and {last}"),
-        Some((last, rest)) => format!("versions {}, and {last}", rest.join(", ")),
-    }
-}
-
 /// The first message of a connection: agrees on a version.
 pub(crate) fn hello(conn: &mut Connection, message: &[u8]) -> Result<(), CloseReason> {
     let decoded = Message::decode(message, &DecodeCx::default());
@@ -48,23 +34,33 @@ pub(crate) fn hello(conn: &mut Connection, message: &[u8]) -> Result<(), CloseRe
             LOG,
             WARN,
             "vconn",
-            "{}: received message while expecting hello",
-            conn.settings.name
+            "{}: received message while expecting hello: {}",
+            conn.settings.peer_name(),
+            openflow::format_message(message).trim_end()
         );
         return Err(CloseReason::NoHello);
     };
     let ours = conn.settings.versions;
+    let (we, you) = (
+        openflow::format_versions(ours),
+        openflow::format_versions(versions),
+    );
     if let Some(version) = Version::negotiate(ours, versions) {
         conn.protocol = Some(Protocols::initial(version));
+        tracing::debug!(
+            target: "vconn",
+            "{}: negotiated OpenFlow version 0x{:02x} (we support {we}, peer supports {you})",
+            conn.settings.peer_name(),
+            version.wire()
+        );
         return Ok(());
     }
-    let (we, you) = (versions_text(ours), versions_text(versions));
     base::log_rl!(
         LOG,
         WARN,
         "vconn",
         "{}: version negotiation failed (we support {we}, peer supports {you})",
-        conn.settings.name
+        conn.settings.peer_name()
     );
     let text = format!("We support {we}, you support {you}, no common versions.");
     let newest = Version::ALL
@@ -104,7 +100,7 @@ pub(crate) fn version_fits(conn: &mut Connection, protocol: Protocols, message: 
         ERROR,
         "vconn",
         "{}: received OpenFlow version 0x{got:02x} != expected {wanted:02x}",
-        conn.settings.name
+        conn.settings.peer_name()
     );
     let bytes = openflow::encode_error_reply(OfpError::OFPBRC_BAD_VERSION, message);
     conn.out.push(OutKind::Other, bytes);

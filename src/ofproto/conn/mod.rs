@@ -162,6 +162,7 @@ impl Controllers {
         let Some(conn) = self.conns.get_mut(&id) else {
             return Ok(());
         };
+        conn.show("received", message);
         let Some(protocol) = conn.protocol else {
             return handle::hello(conn, message);
         };
@@ -194,7 +195,9 @@ impl Controllers {
                 }
             }
         }
-        conn.out.pop()
+        let message = conn.out.pop()?;
+        conn.show("sent (Success)", &message);
+        Some(message)
     }
 
     /// True when [`Controllers::output`] may have something.

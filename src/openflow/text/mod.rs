@@ -8,6 +8,7 @@ pub(crate) mod flow;
 mod format;
 mod hashing;
 mod learn;
+mod message;
 mod parse;
 pub(crate) mod scan;
 
@@ -16,6 +17,7 @@ pub use flow::{
     put_flow_stats,
 };
 pub use format::{format_actions, put_actions};
+pub use message::{format_message, format_versions};
 pub(crate) use parse::parse_list;
 pub use parse::{parse_actions, parse_actions_usable, parse_instructions};
 

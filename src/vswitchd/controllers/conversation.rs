@@ -290,6 +290,11 @@ impl Conversation {
         let mut busy = false;
         for conn in &mut self.conns {
             let Some(id) = conn.id else { continue };
+            if self.controllers.status(id).is_some_and(|s| !s.up)
+                && let Some(hello) = self.controllers.output(cx, id)
+            {
+                conn.rconn.send(hello, cx.now);
+            }
             let mut budget = MESSAGES_PER_TURN;
             while budget > 0 && self.controllers.may_receive(id) {
                 let Some(message) = conn.rconn.receive(cx.now) else {
