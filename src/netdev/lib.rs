@@ -28,6 +28,7 @@ pub mod registry;
 pub mod system;
 pub mod tap;
 pub mod tunnel;
+pub mod vhost;
 mod vnet;
 mod vport;
 

@@ -4,6 +4,7 @@ use crate::options::Dummy;
 use base::clock::Clock;
 use base::sync::Arc;
 use netdev::dummy::{Dummies, DummyLevel};
+use netdev::vhost::VhostProvider;
 use netdev::{NetdevError, Registry};
 
 /// A registry with every class that this build has.
@@ -15,6 +16,8 @@ pub(crate) fn new(dummy: Dummy, clock: &Clock) -> Result<(Registry, Option<Dummi
     for provider in netdev::providers() {
         registry.register(provider)?;
     }
+    registry.register(Arc::new(VhostProvider::client()))?;
+    registry.register(Arc::new(VhostProvider::server(crate::paths::rundir())))?;
     netdev::tunnel::register(&registry)?;
     registry.register(Arc::new(netdev::patch::PatchClass))?;
     registry.register(Arc::new(netdev::fault::FaultClass::new(
