@@ -112,7 +112,7 @@ impl Shared {
             caller: Caller::new()?,
             mtu: AtomicU32::new(mtu),
             retries: AtomicU32::new(RETRIES.1),
-            up: AtomicBool::new(false),
+            up: AtomicBool::new(true),
             into_guest: AtomicU64::new(0),
             pairs: AtomicU32::new(1),
             drops: Drops::default(),

@@ -89,7 +89,7 @@ impl Burst<'_> {
         if frame.flags & RxFlags::GSO == 0 {
             return features.guest_takes_partial();
         }
-        features.guest_takes_super(frame.gso == GsoKind::Tcp6) && kernel_takes(frame)
+        features.guest_takes_super(frame.gso == GsoKind::TCP6) && kernel_takes(frame)
     }
 
     fn send(&mut self, frame: &Frame, report: &mut TxReport) {
