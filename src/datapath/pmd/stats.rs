@@ -303,7 +303,7 @@ mod tests {
             h.push(v);
         }
         assert_eq!(h.sum(1), 20);
-        assert_eq!(h.sum(100), (9..=20).sum());
+        assert_eq!(h.sum(100), (9..=20).sum::<u64>());
     }
 
     #[test]
