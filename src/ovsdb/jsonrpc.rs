@@ -179,6 +179,7 @@ pub struct Rpc {
     output: VecDeque<Vec<u8>>,
     output_bytes: usize,
     output_at: usize,
+    message_max: usize,
     /// Bytes received in all; a caller sees activity by its change.
     pub received: u64,
 }
@@ -194,8 +195,16 @@ impl Rpc {
             output: VecDeque::new(),
             output_bytes: 0,
             output_at: 0,
+            message_max: MESSAGE_MAX,
             received: 0,
         }
+    }
+
+    /// Takes no message longer than so many bytes.
+    #[must_use]
+    pub fn limited_to(mut self, message_max: usize) -> Self {
+        self.message_max = message_max;
+        self
     }
 
     /// Queues a message and writes what the peer takes.
@@ -203,7 +212,14 @@ impl Rpc {
     /// # Errors
     /// The connection's end.
     pub fn send(&mut self, message: &Message) -> Result<(), RpcError> {
-        let text = message.to_json().to_string().into_bytes();
+        self.send_bytes(message.to_json().to_string().into_bytes())
+    }
+
+    /// As [`Rpc::send`], for a message (or a piece of one) that is text already.
+    ///
+    /// # Errors
+    /// The connection's end.
+    pub fn send_bytes(&mut self, text: Vec<u8>) -> Result<(), RpcError> {
         self.output_bytes += text.len();
         if self.output_bytes > BACKLOG_MAX {
             return Err(RpcError::TooLong("backlog", BACKLOG_MAX));
@@ -255,8 +271,8 @@ impl Rpc {
                     serde_json::from_slice(&text).map_err(|e| RpcError::Syntax(e.to_string()))?;
                 return Message::from_json(v).map(Some);
             }
-            if self.input.len() > MESSAGE_MAX {
-                return Err(RpcError::TooLong("message", MESSAGE_MAX));
+            if self.input.len() > self.message_max {
+                return Err(RpcError::TooLong("message", self.message_max));
             }
             let have = self.input.len();
             self.input.resize(have + READ_BYTES, 0);

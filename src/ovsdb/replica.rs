@@ -1,4 +1,4 @@
-//! A copy of the monitored part of a database, kept by `update3` messages.
+//! A copy of the monitored part of a database, kept by `update`, `update2` and `update3` messages.
 
 use crate::schema::Schema;
 use crate::value::Datum;
@@ -63,7 +63,7 @@ impl Replica {
         self.tables.clear();
     }
 
-    /// Applies a `<table-updates2>`. What does not fit the schema is skipped; the rest is kept.
+    /// Applies a `<table-updates2>`, or a `<table-updates>` of RFC 7047. What does not fit the schema is skipped; the rest is kept.
     pub fn apply(&mut self, schema: &Schema, updates: &Value) -> Vec<Change> {
         let mut changes = Vec::new();
         for (table, rows) in updates.as_object().into_iter().flatten() {
@@ -76,7 +76,7 @@ impl Replica {
                     continue;
                 };
                 let old = store.get(&uuid).cloned();
-                if let Some(fresh) = update.get("initial").or_else(|| update.get("insert")) {
+                if let Some(fresh) = fresh(update) {
                     let mut row: Row = columns
                         .iter()
                         .map(|(n, c)| (n.clone(), c.default_value()))
@@ -99,7 +99,7 @@ impl Replica {
                             slot.apply_diff(&d)
                         };
                     }
-                } else if update.get("delete").is_some() {
+                } else if update.get("delete").is_some() || update.get("old").is_some() {
                     store.remove(&uuid);
                 } else {
                     continue;
@@ -115,6 +115,13 @@ impl Replica {
         }
         changes
     }
+}
+
+/// A row's whole contents: of a new row, and in RFC 7047's updates also of a changed one.
+fn fresh(update: &Value) -> Option<&Value> {
+    ["initial", "insert", "new"]
+        .iter()
+        .find_map(|k| update.get(k))
 }
 
 fn fill(row: &mut Row, columns: &Value) {

@@ -55,9 +55,37 @@ enum Phase {
 enum Pending {
     Schema,
     Lock,
-    Monitor,
+    Monitor(Monitor),
     Echo,
     Txn(TxnId),
+}
+
+/// The ways to follow a database, newest first. A server that refuses one is asked for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Monitor {
+    /// Open vSwitch 2.12 and later: resumes where it was.
+    CondSince,
+    /// Open vSwitch 2.6 and later.
+    Cond,
+    /// RFC 7047.
+    Plain,
+}
+
+impl Monitor {
+    fn method(self) -> &'static str {
+        match self {
+            Self::CondSince => "monitor_cond_since",
+            Self::Cond => "monitor_cond",
+            Self::Plain => "monitor",
+        }
+    }
+    fn older(self) -> Option<Self> {
+        match self {
+            Self::CondSince => Some(Self::Cond),
+            Self::Cond => Some(Self::Plain),
+            Self::Plain => None,
+        }
+    }
 }
 
 /// Which columns of which tables to monitor; an empty list means all the server has.
@@ -138,11 +166,18 @@ impl Session {
     /// When `run` must be called even if nothing arrives.
     #[must_use]
     pub fn deadline(&self) -> Nanos {
-        if self.rpc.is_some() {
+        if self.rpc.is_none() {
+            self.retry_at
+        } else if self.probes() {
             self.heard_at.plus_millis(PROBE_MS)
         } else {
-            self.retry_at
+            Nanos(u64::MAX)
         }
+    }
+
+    /// A peer on the same host cannot be out of reach without the kernel saying so.
+    fn probes(&self) -> bool {
+        !matches!(self.address, Address::Unix(_))
     }
 
     /// Gives the connection up and makes it anew at once, for a complete copy.
@@ -248,6 +283,9 @@ impl Session {
                 None => break,
             }
         }
+        if !self.probes() {
+            return Ok(());
+        }
         if now >= self.heard_at.plus_millis(PROBE_MS * 2) {
             return Err(RpcError::NotAMessage("no response to inactivity probe"));
         }
@@ -280,28 +318,22 @@ impl Session {
     }
 
     fn notified(&mut self, method: &str, params: &Value, events: &mut Vec<Event>) {
+        let mut apply = |at: usize| {
+            let updates = params.get(at).unwrap_or(&Value::Null);
+            let changes = self.replica.apply(&self.schema, updates);
+            events.push(Event::Updated {
+                changes,
+                fresh: false,
+            });
+        };
         match method {
             "update3" => {
+                apply(2);
                 if let Some(id) = params.get(1).and_then(Value::as_str) {
                     id.clone_into(&mut self.last_txn);
                 }
-                let changes = self
-                    .replica
-                    .apply(&self.schema, params.get(2).unwrap_or(&Value::Null));
-                events.push(Event::Updated {
-                    changes,
-                    fresh: false,
-                });
             }
-            "update2" => {
-                let changes = self
-                    .replica
-                    .apply(&self.schema, params.get(1).unwrap_or(&Value::Null));
-                events.push(Event::Updated {
-                    changes,
-                    fresh: false,
-                });
-            }
+            "update2" | "update" => apply(1),
             "locked" => {
                 self.has_lock = true;
                 events.push(Event::Lock(true));
@@ -338,7 +370,14 @@ impl Session {
                 Ok(())
             }
             Pending::Schema => self.got_schema(result),
-            Pending::Monitor => self.got_copy(result, events),
+            Pending::Monitor(how) => match (result, how.older()) {
+                (Ok(copy), _) => {
+                    self.got_copy(&copy, how, events);
+                    Ok(())
+                }
+                (Err(_), Some(older)) => self.monitor(older),
+                (Err(_), None) => Err(RpcError::NotAMessage("server refuses to be monitored")),
+            },
         }
     }
 
@@ -348,15 +387,18 @@ impl Session {
         if let Some(lock) = self.lock.clone() {
             self.request("lock", json!([lock]), Pending::Lock)?;
         }
-        let requests = self.monitor_requests();
         self.phase = Phase::Monitor;
-        let params = json!([
-            self.database,
-            ["monid", self.database],
-            requests,
-            self.last_txn
-        ]);
-        self.request("monitor_cond_since", params, Pending::Monitor)
+        self.monitor(Monitor::CondSince)
+    }
+
+    fn monitor(&mut self, how: Monitor) -> Result<(), RpcError> {
+        let requests = self.monitor_requests();
+        let id = json!(["monid", self.database]);
+        let mut params = vec![json!(self.database), id, requests];
+        if how == Monitor::CondSince {
+            params.push(json!(self.last_txn));
+        }
+        self.request(how.method(), Value::Array(params), Pending::Monitor(how))
     }
 
     fn monitor_requests(&self) -> Value {
@@ -379,29 +421,27 @@ impl Session {
         Value::Object(requests)
     }
 
-    fn got_copy(
-        &mut self,
-        result: Result<Value, String>,
-        events: &mut Vec<Event>,
-    ) -> Result<(), RpcError> {
-        let result = result.map_err(|_| RpcError::NotAMessage("monitor_cond_since refused"))?;
-        let found = result.get(0).and_then(Value::as_bool).unwrap_or(false);
-        if let Some(id) = result.get(1).and_then(Value::as_str) {
-            id.clone_into(&mut self.last_txn);
+    fn got_copy(&mut self, result: &Value, how: Monitor, events: &mut Vec<Event>) {
+        let mut updates = Some(result);
+        let mut found = false;
+        if how == Monitor::CondSince {
+            found = result.get(0).and_then(Value::as_bool).unwrap_or(false);
+            if let Some(id) = result.get(1).and_then(Value::as_str) {
+                id.clone_into(&mut self.last_txn);
+            }
+            updates = result.get(2);
         }
         if !found {
             self.replica.clear();
         }
-        let changes = self
-            .replica
-            .apply(&self.schema, result.get(2).unwrap_or(&Value::Null));
+        let updates = updates.unwrap_or(&Value::Null);
+        let changes = self.replica.apply(&self.schema, updates);
         self.phase = Phase::Ready;
         self.backoff_ms = BACKOFF_MS.0;
         events.push(Event::Updated {
             changes,
             fresh: true,
         });
-        Ok(())
     }
 }
 

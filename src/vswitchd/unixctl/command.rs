@@ -8,6 +8,8 @@ use std::fmt::Write;
 pub(crate) type Outcome = Result<String, String>;
 /// An answer that is not there yet.
 pub(crate) type Deferred<C> = dyn FnMut(&mut C) -> Option<Outcome>;
+/// Adds the next piece of a long text; false when that was the last.
+pub(crate) type Pieces<C> = dyn FnMut(&mut C, &mut String) -> bool;
 type Handler<C> = dyn Fn(&mut C, &[&str]) -> Reply<C>;
 
 /// A command's answer.
@@ -16,6 +18,8 @@ pub(crate) enum Reply<C> {
     Now(Outcome),
     /// Ask again every turn.
     Later(Box<Deferred<C>>),
+    /// A text that is made as the client takes it.
+    Stream(Box<Pieces<C>>),
 }
 
 /// One command.
@@ -122,7 +126,7 @@ mod tests {
     fn say(commands: &Commands<u32>, method: &str, params: Value) -> Outcome {
         match commands.run(&mut 5, method, &params) {
             Reply::Now(outcome) => outcome,
-            Reply::Later(_) => Err("later".to_owned()),
+            Reply::Later(_) | Reply::Stream(_) => Err("later".to_owned()),
         }
     }
 

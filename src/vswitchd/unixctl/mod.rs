@@ -2,10 +2,11 @@
 //!
 //! A [`Server`] holds a table of commands over some context `C` (the switch). `run` is called from the main
 //! loop. A command answers at once, or leaves a [`Reply::Later`] that is asked again every turn until it has
-//! its answer (`time/warp`, `revalidator/wait`). One request per connection at a time.
+//! its answer (`time/warp`, `revalidator/wait`), or a [`Reply::Stream`] whose pieces are made when the client has
+//! taken the ones before. One request per connection at a time.
 //!
-//! Bounds: [`CONNECTIONS_MAX`] connections, a request of 16 MiB; a client that does not read its answer is not
-//! served further until it has.
+//! Bounds: [`CONNECTIONS_MAX`] connections, a request of [`REQUEST_MAX`] bytes; a client that does not read its
+//! answer is not served further until it has.
 
 mod client;
 mod command;
@@ -21,10 +22,19 @@ use std::path::{Path, PathBuf};
 /// Connections served at the same time; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 500;
 
+/// Bytes of the longest request.
+const REQUEST_MAX: usize = 16 << 20;
+
+/// What a client still has to get.
+enum Pending<C> {
+    Answer(Value, Box<command::Deferred<C>>),
+    Pieces(Box<command::Pieces<C>>),
+}
+
 /// One client.
 struct Connection<C> {
     rpc: Rpc,
-    pending: Option<(Value, Box<command::Deferred<C>>)>,
+    pending: Option<Pending<C>>,
     dead: bool,
 }
 
@@ -76,7 +86,7 @@ impl<C> Server<C> {
             };
             busy = true;
             self.connections.push(Connection {
-                rpc: Rpc::new(stream),
+                rpc: Rpc::new(stream).limited_to(REQUEST_MAX),
                 pending: None,
                 dead: false,
             });
@@ -96,18 +106,20 @@ impl<C> Server<C> {
             set.fd(l.as_raw_fd(), false);
         }
         for c in &self.connections {
-            // A client with an answer pending is only watched for the answer's sake.
-            if c.pending.is_some() {
-                set.within(std::time::Duration::from_millis(1));
-            } else {
-                set.fd(c.rpc.as_raw_fd(), c.rpc.backlog() > 0);
+            match c.pending {
+                // A client with an answer pending is only watched for the answer's sake.
+                Some(Pending::Answer(..)) => set.within(std::time::Duration::from_millis(1)),
+                _ => set.fd(c.rpc.as_raw_fd(), c.rpc.backlog() > 0),
             }
         }
     }
 
     /// True while an answer is on its way to a client.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.connections.iter().any(|c| c.rpc.backlog() > 0)
+        let unsent = |c: &Connection<C>| {
+            c.rpc.backlog() > 0 || matches!(c.pending, Some(Pending::Pieces(_)))
+        };
+        self.connections.iter().any(unsent)
     }
 }
 
@@ -123,23 +135,35 @@ impl<C> Connection<C> {
             if self.rpc.backlog() > 0 {
                 break;
             }
-            if let Some((id, mut later)) = self.pending.take() {
-                match later(context) {
-                    Some(outcome) => self.answer(id, outcome),
-                    None => {
-                        self.pending = Some((id, later));
-                        break;
+            match self.pending.take() {
+                Some(Pending::Answer(id, mut later)) => {
+                    match later(context) {
+                        Some(outcome) => self.answer(id, outcome),
+                        None => {
+                            self.pending = Some(Pending::Answer(id, later));
+                            break;
+                        }
                     }
+                    busy = true;
+                    continue;
                 }
-                busy = true;
-                continue;
+                Some(Pending::Pieces(pieces)) => {
+                    self.piece(pieces, context);
+                    busy = true;
+                    continue;
+                }
+                None => {}
             }
             match self.rpc.receive() {
                 Ok(Some(Message::Request { id, method, params })) => {
                     busy = true;
                     match commands.run(context, &method, &params) {
                         Reply::Now(outcome) => self.answer(id, outcome),
-                        Reply::Later(later) => self.pending = Some((id, later)),
+                        Reply::Later(later) => self.pending = Some(Pending::Answer(id, later)),
+                        Reply::Stream(pieces) => {
+                            self.send(format!("{{\"id\":{id},\"result\":\""));
+                            self.pending = Some(Pending::Pieces(pieces));
+                        }
                     }
                 }
                 Ok(Some(_)) | Err(_) => {
@@ -150,6 +174,25 @@ impl<C> Connection<C> {
             }
         }
         busy
+    }
+
+    /// Sends the next piece of a long text, as the inside of a JSON string.
+    fn piece(&mut self, mut pieces: Box<command::Pieces<C>>, context: &mut C) {
+        let mut text = String::new();
+        let more = pieces(context, &mut text);
+        let quoted = Value::String(text).to_string();
+        self.send(quoted[1..quoted.len() - 1].to_owned());
+        if more {
+            self.pending = Some(Pending::Pieces(pieces));
+        } else {
+            self.send("\",\"error\":null}".to_owned());
+        }
+    }
+
+    fn send(&mut self, text: String) {
+        if !text.is_empty() {
+            self.dead |= self.rpc.send_bytes(text.into_bytes()).is_err();
+        }
     }
 
     fn answer(&mut self, id: Value, outcome: Outcome) {
