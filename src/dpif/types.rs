@@ -287,7 +287,7 @@ pub trait FlowDumpThread: Debug {
 pub struct FlowInfo {
     /// Identity.
     pub ufid: Ufid,
-    /// Key (already masked); zero in a terse dump.
+    /// Key, as it was installed (it may have bits outside the mask); zero in a terse dump.
     pub key: Arc<Flow>,
     /// Mask; empty in a terse dump.
     pub mask: Arc<Mask>,

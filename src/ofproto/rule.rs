@@ -256,6 +256,8 @@ impl Rule {
     /// `counts`.
     pub(crate) fn succeed_by(&self, next: &Arc<Self>, counts: bool) {
         self.forward.store(counts, Ordering::Relaxed);
+        // A change of a rule is no use of it.
+        next.used.store(self.used().0, Ordering::Relaxed);
         self.successor.store(Some(Arc::clone(next)));
         base::sync::fence(Ordering::SeqCst); // pairs with the one in credit()
         self.pass_on(next);

@@ -291,7 +291,7 @@ pub(super) fn describe(flow: &DpFlow, pmd: PmdId, terse: bool) -> FlowInfo {
         nothing
     } else {
         (
-            Arc::new(flow.key()),
+            Arc::new(flow.given_key()),
             Arc::clone(&flow.mask.mask),
             Arc::clone(&flow.actions),
         )

@@ -86,6 +86,9 @@ pub(crate) struct DpFlow {
     pub(crate) actions: Arc<Actions>,
     /// Identity.
     pub(crate) ufid: Ufid,
+    /// What the mask took away from the key it was installed with, for people who look at dumps: lines with their
+    /// numbers.
+    hidden: Box<[(u8, Line)]>,
 }
 
 type Rest = Box<[Line]>;
@@ -103,6 +106,7 @@ impl DpFlow {
         let lines = key.lines();
         let rest = mask.rest.iter().map(|(l, m)| and(&lines[*l], m));
         let rest: Rest = rest.collect();
+        let hidden = hidden(key, &mask);
         Self {
             line0: and(&lines[0], &mask.line0),
             stats: LiveStats::default(),
@@ -112,6 +116,7 @@ impl DpFlow {
             program: deed.program,
             actions: deed.actions,
             ufid,
+            hidden,
         }
     }
 
@@ -126,6 +131,7 @@ impl DpFlow {
             program: deed.program,
             actions: deed.actions,
             ufid: self.ufid,
+            hidden: self.hidden.clone(),
         }
     }
 
@@ -151,6 +157,17 @@ impl DpFlow {
         differ(line, &self.mask.line0, &self.line0) == 0
     }
 
+    /// The key as it was installed, unmasked.
+    pub(crate) fn given_key(&self) -> Flow {
+        let mut key = self.key();
+        let lines = key.lines_mut();
+        for (l, hidden) in &self.hidden {
+            let line = &mut lines[usize::from(*l)];
+            *line = std::array::from_fn(|i| line[i] | hidden[i]);
+        }
+        key
+    }
+
     /// The masked key.
     pub(crate) fn key(&self) -> Flow {
         let mut key = Flow::zero();
@@ -171,6 +188,20 @@ fn differ(have: &Line, mask: &Line, want: &Line) -> u64 {
         d |= (have[i] & mask[i]) ^ want[i];
     }
     d
+}
+
+/// The lines of a key that have bits outside the mask: only those bits.
+fn hidden(key: &Flow, mask: &MaskInfo) -> Box<[(u8, Line)]> {
+    let outside = key.lines().iter().enumerate().map(|(l, line)| {
+        let nothing = [0; 8];
+        let under = match l {
+            0 => &mask.line0,
+            _ => (mask.rest.iter().find(|(n, _)| *n == l)).map_or(&nothing, |(_, m)| m),
+        };
+        let line: Line = std::array::from_fn(|i| line[i] & !under[i]);
+        (l as u8, line)
+    });
+    outside.filter(|(_, line)| *line != [0; 8]).collect()
 }
 
 fn and(a: &Line, b: &Line) -> Line {
