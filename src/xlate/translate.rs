@@ -266,9 +266,13 @@ fn netflow(ctx: &mut Ctx<'_>) {
     });
 }
 
-/// Which tags a packet has always matters: a datapath flow is for packets with the same headers.
+/// Which tags a packet has always matters: a datapath flow is for packets with the same headers. When nobody asked
+/// for the outer one, its VLAN matters too, as with the peer.
 fn mark_tags(upcall: &Flow, m: &mut Flow) {
     let n = vlan_count(upcall);
+    if m.vlans[0].tci.get() == 0 {
+        m.vlans[0].tci = U16::new(Vlan::VID_MASK | Vlan::CFI);
+    }
     for tag in &mut m.vlans[..n] {
         tag.tpid = U16::MAX_VALUE;
         tag.tci |= U16::new(Vlan::CFI);

@@ -165,7 +165,9 @@ fn memory(s: &Switch) -> String {
         for (name, bridge) in backer.bridges() {
             add("ports", bridge.ifaces().count());
             if let Ok(ofproto) = backer.ofproto(name) {
-                add("rules", lock(&ofproto).pipeline().tables.len());
+                let ofproto = lock(&ofproto);
+                let tables = ofproto.pipeline().tables.iter();
+                add("rules", tables.map(|(_, t)| t.rules.len()).sum());
             }
         }
     }

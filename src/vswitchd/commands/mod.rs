@@ -1,7 +1,7 @@
 //! The control commands: one file per family, each adding itself to the table.
 
 mod bridges;
-mod coverage;
+pub(crate) mod coverage;
 mod debug;
 mod dpctl;
 mod dummy;

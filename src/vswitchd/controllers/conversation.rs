@@ -361,6 +361,11 @@ impl Conversation {
             .any(|c| c.target.is_some() && c.rconn.is_connected())
     }
 
+    /// Connections, made or being made.
+    pub(crate) fn len(&self) -> usize {
+        self.conns.len()
+    }
+
     /// What is shown of configured controllers.
     pub(crate) fn show(&self) -> Vec<Shown> {
         let configured = self.conns.iter().filter(|c| c.target.is_some());

@@ -15,6 +15,7 @@ mod tables;
 
 pub(crate) use rules::port_names;
 
+use crate::commands::coverage::{self, History};
 use crate::controllers::{Conversation, PacketIns};
 use crate::database::Database;
 use crate::model::Model;
@@ -60,6 +61,7 @@ pub(crate) struct Switch {
     retry_at: Nanos,
     housekeeping_at: Nanos,
     statistics_at: Nanos,
+    history: History,
     configured: bool,
     /// Rounds of revalidation asked for when time was last moved, by datapath type.
     warped: Vec<(String, u64)>,
@@ -97,6 +99,7 @@ impl Switch {
             retry_at: Nanos::ZERO,
             housekeeping_at: Nanos::ZERO,
             statistics_at: Nanos::ZERO,
+            history: History::default(),
             configured: false,
             warped: Vec::new(),
             exit: None,
@@ -134,6 +137,10 @@ impl Switch {
                 busy |= backer.run();
             }
             self.try_again(now);
+            if self.history.is_due(now) {
+                let counts = coverage::counts(self);
+                self.history.keep(now, counts);
+            }
         }
         busy | self.run_conversations(now)
     }
@@ -278,6 +285,14 @@ impl Switch {
     /// Packets that found no place on their way to controllers.
     pub(crate) fn packet_ins_lost(&self) -> u64 {
         self.packet_ins.lost()
+    }
+    /// Earlier values of counters.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+    /// OpenFlow connections of all bridges.
+    pub(crate) fn ofconns(&self) -> usize {
+        self.conversations.values().map(Conversation::len).sum()
     }
     /// What is wrong with interfaces, by name.
     pub(crate) fn errors(&self) -> &BTreeMap<String, String> {
