@@ -189,6 +189,10 @@ impl Backer {
                 return Ok(iface);
             }
             self.iface_del(bridge, &iface, changed);
+            if iface.config.class != wanted.class {
+                // Packet threads let go of the old device in a while.
+                self.netdevs.forget(&iface.device);
+            }
         }
         let iface = self.iface_add(bridge, wanted)?;
         changed.any = true;
@@ -269,12 +273,75 @@ impl Backer {
             .map_or_else(|| class.to_owned(), |p| p.port_open_type(class))
     }
 
+    /// The name of the datapath port that tunnels of a device's kind share.
+    fn shared_port_name(&self, device: &Arc<dyn Device>) -> Option<String> {
+        let provider = self.netdevs.provider(device.class())?;
+        provider.dpif_port_name(device.tunnel_config().as_deref())
+    }
+
+    /// Compares the datapath's ports with ours, when somebody else may have changed them: a port that is gone
+    /// leaves its bridge (until the next configuration brings it back), one with another number is told on.
+    pub(crate) fn poll_datapath(&mut self) {
+        let mut any = false;
+        while self.dpif.port_poll().is_some() {
+            any = true;
+        }
+        if !any {
+            return;
+        }
+        let there = self.dpif.ports().into_iter();
+        let there: BTreeMap<String, OdpPort> = there.map(|p| (p.name, p.number)).collect();
+        let mut moved = Vec::new();
+        for (bridge, b) in &self.bridges {
+            for (port, p) in &b.ports {
+                for iface in p.ifaces.values().filter(|i| i.odp != OdpPort::NONE) {
+                    let shared = self.shared_port_name(&iface.device);
+                    let name = shared.as_deref().unwrap_or_else(|| iface.name());
+                    let now = there.get(name).copied();
+                    if now != Some(iface.odp) {
+                        let iface = iface.name().to_owned();
+                        moved.push((bridge.clone(), port.clone(), iface, now));
+                    }
+                }
+            }
+        }
+        for (bridge, port, iface, number) in moved {
+            self.port_moved(&bridge, (&port, &iface), number);
+        }
+    }
+
+    /// An interface has another datapath port now, or none.
+    fn port_moved(&mut self, bridge: &str, (port, iface): (&str, &str), number: Option<OdpPort>) {
+        let mut changed = Changed::default();
+        let Ok(b) = self.bridge_mut(bridge) else {
+            return;
+        };
+        let Some(p) = b.ports.get_mut(port) else {
+            return;
+        };
+        if let Some(number) = number {
+            if let Some(i) = p.ifaces.get_mut(iface) {
+                changed.any = true;
+                changed.odp = vec![i.odp, number];
+                i.odp = number;
+            }
+        } else if let Some(gone) = p.ifaces.remove(iface) {
+            let bundle = p.bundle;
+            let empty = p.ifaces.is_empty();
+            if empty {
+                b.ports.remove(port);
+            }
+            self.iface_del(bridge, &gone, &mut changed);
+            if empty {
+                self.forget_bundle(bridge, bundle);
+            }
+        }
+        self.announce(bridge, &changed);
+    }
+
     /// Puts a device into the datapath. Tunnels of one kind share a datapath port.
     fn dp_port(&self, device: &Arc<dyn Device>) -> Result<OdpPort, DpifError> {
-        let shared = self
-            .netdevs
-            .provider(device.class())
-            .and_then(|p| p.dpif_port_name(device.tunnel_config().as_deref()));
+        let shared = self.shared_port_name(device);
         let name = shared.clone().unwrap_or_else(|| device.name().to_owned());
         if shared.is_some()
             && let Ok(port) = self.dpif.port_by_name(&name)

@@ -15,8 +15,7 @@ impl Backer {
     /// whenever a device changed. True when there is more to do at once.
     pub fn run(&mut self) -> bool {
         self.dpif.run();
-        // Ports come and go by our own hand; somebody else's doing is found by the devices' states.
-        while self.dpif.port_poll().is_some() {}
+        self.poll_datapath();
         self.poll_ports();
         self.age_macs();
         self.expire_rules()

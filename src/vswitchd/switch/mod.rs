@@ -145,6 +145,13 @@ impl Switch {
         busy | self.run_conversations(now)
     }
 
+    /// Somebody changed datapaths by hand: bridges follow at once.
+    pub(crate) fn see_datapaths(&mut self) {
+        for backer in self.backers.values_mut() {
+            backer.run();
+        }
+    }
+
     /// A device that was missing or not usable may have come: what could not be had is tried again.
     fn try_again(&mut self, now: Nanos) {
         let changed = netdev::changes().read() != self.devices_seen;

@@ -118,6 +118,7 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
             let (f, args) = flags(args)?;
             let mut out = Out::new(s);
             work(s, &mut out, f, &args);
+            s.see_datapaths();
             out.outcome()
         });
     }
