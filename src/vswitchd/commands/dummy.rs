@@ -77,39 +77,6 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
             done(dummies(s)?.set_ip6addr(args[0], ip, len))
         },
     );
-    commands.add(
-        "dpif-dummy/change-port-number",
-        "dp port new-number",
-        3..=3,
-        change_port_number,
-    );
-}
-
-/// Gives a port of a dummy datapath another number.
-fn change_port_number(s: &mut Switch, args: &[&str]) -> Outcome {
-    let number = args[2].parse().ok().filter(|n| *n != 0).map(dpif::OdpPort);
-    let Some(number) = number else {
-        return Err("bad port number".to_owned());
-    };
-    let dp = s.dpifs().open(args[0], "dummy", dpif::OpenMode::Existing);
-    let dp = dp.map_err(|_| "unknown datapath or not a dummy".to_owned())?;
-    if dp.port_by_number(number).is_ok() {
-        return Err("port number already in use".to_owned());
-    }
-    let port = dp.port_by_name(args[1]);
-    let port = port.map_err(|_| "unknown port".to_owned())?;
-    // The device stays open while its port is made anew.
-    let device = s.registry().get(&port.name);
-    dp.port_del(port.number).map_err(|e| e.to_string())?;
-    let spec = dpif::PortSpec {
-        name: port.name,
-        class: port.class,
-        number: Some(number),
-    };
-    let added = dp.port_add(&spec).map_err(|e| e.to_string());
-    drop(device);
-    s.see_datapaths();
-    added.map(|_| String::new())
 }
 
 /// Gives packets to a dummy device as if they had arrived, and waits until they are through.

@@ -162,11 +162,6 @@ fn find(s: &Switch, text: &str) -> Result<Arc<dyn Dpif>, DpifError> {
     s.dpifs().open(name, type_name, OpenMode::Existing)
 }
 
-/// As [`find`], with the words of an error.
-pub(super) fn named(s: &Switch, text: &str) -> Result<Arc<dyn Dpif>, String> {
-    find(s, text).map_err(|e| format!("opening datapath ({e})"))
-}
-
 /// As [`find`]; says so when there is none.
 fn open(s: &Switch, out: &mut Out, text: &str) -> Option<Arc<dyn Dpif>> {
     find(s, text)
