@@ -41,6 +41,7 @@ mod pmd;
 mod prefetch;
 pub mod provider;
 pub mod show;
+mod steering;
 mod table;
 mod upcall;
 

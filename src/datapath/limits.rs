@@ -21,6 +21,9 @@ pub const UPCALL_QUEUE: usize = 4096;
 pub const URGENT_QUEUE: usize = 512;
 /// Upcalls any port may have waiting, however many ports there are.
 pub const UPCALL_SHARE_MIN: usize = 64;
+/// Flows of packet threads that are gone whose last figures wait to be asked for: 80 bytes each.
+pub const GRAVES_MAX: usize = 1 << 20;
+
 /// Upcalls per second, port and packet thread, unless configured.
 pub const UPCALL_BUDGET: u64 = 250_000;
 /// Urgent upcalls per second, port and packet thread.

@@ -7,7 +7,7 @@ use wire::ethernet::ETH_TYPE_IPV6;
 
 /// The hash of a packet with this key. Equal for all packets of a connection direction; with `SymL4` also
 /// for both directions. Never 0, which stands for "none".
-pub(super) fn dp_hash(key: &Flow, alg: HashAlg, basis: u32) -> u32 {
+pub(crate) fn dp_hash(key: &Flow, alg: HashAlg, basis: u32) -> u32 {
     let ports = [key.tp_src.get(), key.tp_dst.get()];
     let (src, dst) = if key.dl_type.get() == ETH_TYPE_IPV6 {
         (key.ipv6_src.0, key.ipv6_dst.0)

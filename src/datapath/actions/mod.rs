@@ -24,6 +24,7 @@ mod tests;
 
 pub(crate) use compile::compile;
 pub(crate) use exec::{Exec, Origin};
+pub(crate) use hash::dp_hash;
 
 use odp::action::NshPush;
 use odp::{DropReason, HashAlg, Userspace};

@@ -11,6 +11,7 @@
 mod assign;
 mod balance;
 mod dump;
+mod graves;
 mod handle;
 mod operate;
 mod ports;
@@ -151,6 +152,7 @@ pub struct Datapath {
     pmds: ArcSwap<Vec<Arc<PmdHandle>>>,
     admin: Mutex<Admin>,
     changes: Mutex<Changes>,
+    graves: graves::Graves,
     /// Counters of packet threads that are gone.
     retired: Mutex<DpStats>,
     /// Packets dropped by (port, reason) when the port got its number.
@@ -187,6 +189,7 @@ impl Datapath {
             pmds: ArcSwap::from_pointee(vec![Arc::new(main)]),
             admin: Mutex::default(),
             changes: Mutex::default(),
+            graves: graves::Graves::default(),
             retired: Mutex::default(),
             before: Mutex::default(),
         }))

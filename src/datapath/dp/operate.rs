@@ -88,6 +88,26 @@ impl Datapath {
                 }
             }
         }
+        ops.iter_mut().for_each(|op| self.settle(op));
+    }
+
+    /// What came too late for a packet thread that is gone is no failure.
+    fn settle(&self, op: &mut Op) {
+        match op {
+            Op::FlowDel(del) if del.result.is_err() => {
+                let stats = del.pmd.and_then(|id| self.graves.take(id, del.ufid));
+                if let Some(stats) = stats {
+                    del.result = Ok(stats);
+                }
+            }
+            Op::FlowPut(put) if put.result == Err(DpifError::NoDevice) => {
+                let ufid = put_ufid(put);
+                if put.pmd.is_some_and(|id| self.graves.still_born(id, ufid)) {
+                    put.result = Ok(FlowStats::default());
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Prepares one operation for the threads it goes to.
@@ -106,7 +126,15 @@ impl Datapath {
         match op {
             Op::FlowPut(put) => {
                 let make = self.prepare_put(put)?;
-                for p in targets(route(pmds, put.pmd)?) {
+                let late = |id| self.graves.still_born(id, put_ufid(put));
+                let to = match route(pmds, put.pmd) {
+                    Err(_) if put.pmd.is_some_and(late) => {
+                        put.result = Ok(FlowStats::default());
+                        Route::Nowhere
+                    }
+                    to => to?,
+                };
+                for p in targets(to) {
                     let job = Job::Put {
                         flags: put.flags,
                         flow: make(),
@@ -170,9 +198,7 @@ impl Datapath {
         }
         let deed = deed(&put.actions)?;
         let mask = self.masks.intern(&with_recirc_id(&put.mask));
-        let ufid = put
-            .ufid
-            .unwrap_or_else(|| Ufid::of(&put.key.masked(&put.mask)));
+        let ufid = put_ufid(put);
         let key = Arc::clone(&put.key);
         Ok(move || Arc::new(DpFlow::new(ufid, &key, Arc::clone(&mask), deed.clone())))
     }
@@ -208,6 +234,11 @@ impl Datapath {
             }
         }
     }
+}
+
+fn put_ufid(put: &FlowPut) -> Ufid {
+    let usual = || Ufid::of(&put.key.masked(&put.mask));
+    put.ufid.unwrap_or_else(usual)
 }
 
 /// A flow of one pass is no flow of another, whatever its mask says.

@@ -5,6 +5,7 @@ use super::threads::recent_cycles;
 use super::{Admin, Datapath, assign};
 use crate::limits::PORTS_MAX;
 use crate::pmd::{RxSlot, RxqLoad};
+use crate::steering::Steered;
 use crate::upcall::PortQuota;
 use base::cpu::CoreId;
 use base::sync::{Arc, Ordering, lock};
@@ -33,6 +34,8 @@ pub(crate) struct Port {
     affinity: BTreeMap<u32, CoreId>,
     /// `emc-enable`: only told to the log, see [`super::settings`].
     emc: bool,
+    /// `tx-steering=hash`: every packet thread sends through all tx queues.
+    steered: bool,
     /// The device was told to reconfigure and failed; it is tried again.
     closed: bool,
 }
@@ -62,10 +65,23 @@ impl Port {
         if self.closed {
             return Box::new(NoTx);
         }
-        self.device.tx_open(txq).unwrap_or_else(|e| {
+        let n = self.device.n_txq();
+        let opened = if self.steered && n > 1 {
+            let queues: Result<_, _> = (0..n).map(|q| self.device.tx_open(q)).collect();
+            queues.map(|q| Box::new(Steered::new(q)) as Box<dyn TxQueue>)
+        } else {
+            self.device.tx_open(txq)
+        };
+        opened.unwrap_or_else(|e| {
             tracing::warn!(target: "dpif_netdev", "{}: cannot send: {e}", self.device.name());
             Box::new(NoTx)
         })
+    }
+
+    /// Tells the device how many threads will send. Steered senders share its queues, all of them.
+    pub(super) fn announce_senders(&self, threads: u32) {
+        let n = if self.steered { u32::MAX } else { threads };
+        self.device.request_txq(n.max(1));
     }
 
     /// Opens all rx queues. A device that cannot receive has none.
@@ -152,6 +168,18 @@ impl Port {
         }
     }
 
+    /// True when it changed.
+    fn set_steering(&mut self, config: &BTreeMap<String, String>) -> bool {
+        let steered = config.get("tx-steering").is_some_and(|v| v == "hash");
+        if steered == std::mem::replace(&mut self.steered, steered) {
+            return false;
+        }
+        let mode = if steered { "hash" } else { "thread" };
+        tracing::info!(target: "dpif_netdev",
+            "{}: Tx packet steering mode has been set to '{mode}'.", self.device.name());
+        true
+    }
+
     pub(super) fn show(&self) -> DpifPort {
         DpifPort {
             number: self.number,
@@ -214,6 +242,7 @@ impl Datapath {
             queues: Vec::new(),
             affinity: BTreeMap::new(),
             emc: true,
+            steered: false,
             closed: false,
         };
         port.open_rx().map_err(|e| netdev_error(&e))?;
@@ -315,8 +344,14 @@ impl Datapath {
         }
         let list = config.get("pmd-rxq-affinity").map_or("", |s| s);
         let affinity = parse_affinity(list).ok_or(DpifError::Invalid)?;
-        if port.affinity != affinity {
-            port.affinity = affinity;
+        let pinned_anew = port.affinity != affinity;
+        port.affinity = affinity;
+        if port.set_steering(config) {
+            let n = self.pmds().len() - 1;
+            port.announce_senders(u32::try_from(n).unwrap_or(u32::MAX));
+            self.reopen_sender(port);
+        }
+        if pinned_anew {
             self.assign_queues(&mut admin);
         }
         Ok(())

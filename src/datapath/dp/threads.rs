@@ -64,7 +64,7 @@ impl Datapath {
         let wanted = self.wanted_cores(admin);
         let senders = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         for port in admin.ports.values() {
-            port.device.request_txq(senders.max(1));
+            port.announce_senders(senders);
         }
         let now = self.pmds();
         let keeps = |p: &PmdHandle| {
@@ -79,6 +79,7 @@ impl Datapath {
             return false;
         }
         for pmd in &gone {
+            self.graves.expect(pmd.shared.id);
             self.take_queues(pmd, admin);
         }
         let mut pmds = kept;
@@ -135,21 +136,27 @@ impl Datapath {
     /// Opens polled ports' senders again on all threads: how queues are divided depends on how many there
     /// are. All are given back before the first is taken.
     fn reopen_senders(&self, admin: &Admin) {
-        let pmds = self.pmds();
         for port in admin.ports.values().filter(|p| p.device.is_pmd()) {
-            let number = port.number.0;
-            for pmd in pmds.iter() {
-                drop(pmd.call(move |p| p.exec.outs.add(number, Box::new(NoTx))));
-            }
-            for pmd in pmds.iter() {
-                let tx = port.open_tx(pmd.txq);
-                drop(pmd.call(move |p| p.exec.outs.add(number, tx)));
-            }
+            self.reopen_sender(port);
+        }
+    }
+
+    /// As above, for one port.
+    pub(super) fn reopen_sender(&self, port: &Port) {
+        let (pmds, number) = (self.pmds(), port.number.0);
+        for pmd in pmds.iter() {
+            drop(pmd.call(move |p| p.exec.outs.add(number, Box::new(NoTx))));
+        }
+        for pmd in pmds.iter() {
+            let tx = port.open_tx(pmd.txq);
+            drop(pmd.call(move |p| p.exec.outs.add(number, tx)));
         }
     }
 
     /// Ends a packet thread whose queues were taken away; its counters and account stay.
     fn retire(&self, pmd: &PmdHandle) {
+        // It polls nothing any more, so its flows' figures stand.
+        self.graves.bury(pmd.shared.id, &pmd.shared.list);
         let dropped = pmd.call(|p| {
             for id in p.pending.ids(None) {
                 p.drop_pending(id, DropReason::Purged);

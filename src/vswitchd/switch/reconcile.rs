@@ -28,8 +28,13 @@ impl Switch {
                 self.errors.insert(name.clone(), e);
             }
         }
+        if model.settings.get("hw-offload").map(String::as_str) == Some("true") {
+            self.dpifs.enable_offload(&self.registry);
+        }
         for backer in self.backers.values() {
             settings::apply(backer, &model.settings);
+            // Queues are what was asked for before anybody is told that the configuration is in force.
+            backer.dpif().run();
         }
         for (name, bridge) in &model.bridges {
             let before = old.bridges.get(name);
