@@ -1,7 +1,7 @@
 # Shared by the scripts: installing what is missing, saying what is going on. Sourced, not run.
 
 # The Debian packages each purpose needs.
-BUILD_PACKAGES="clang libclang-dev gcc make m4 pkg-config libelf-dev zlib1g-dev libbpf-dev linux-libc-dev"
+BUILD_PACKAGES="ca-certificates clang libclang-dev gcc make m4 pkg-config libelf-dev zlib1g-dev libbpf-dev linux-libc-dev"
 RUN_PACKAGES="iproute2 iputils-ping ethtool iperf3 procps"
 TEST_PACKAGES="openvswitch-switch openvswitch-common tcpdump bpftool"
 RUST_MIN=1.95
@@ -31,7 +31,8 @@ install_missing() {
 need_rust() {
     # shellcheck disable=SC1091
     [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
-    command -v cargo >/dev/null || die "Rust is missing: install Rust $RUST_MIN or newer with rustup, then run $0 again."
+    command -v cargo >/dev/null || die "Rust is missing: install Rust $RUST_MIN or newer with rustup, then run $0 again:
+    apt-get install -y ca-certificates curl && curl -sSf https://sh.rustup.rs | sh -s -- -y"
     local have; have=$(rustc --version | awk '{print $2}')
     [ "$(printf '%s\n%s\n' "$RUST_MIN" "${have%%-*}" | sort -V | head -n1)" = "$RUST_MIN" ] ||
         die "Rust $have is too old, $RUST_MIN or newer is needed: run 'rustup update stable', then $0 again."

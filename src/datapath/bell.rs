@@ -4,7 +4,7 @@
 //! descriptors). Whoever has work for it makes the work visible first and then rings; ringing is a system
 //! call only when sleep was announced.
 
-use base::sync::{AtomicBool, Ordering, fence};
+use base::sync::Doze;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Bell {
-    asleep: AtomicBool,
+    asleep: Doze,
     event: OwnedFd,
 }
 
@@ -23,16 +23,14 @@ impl Bell {
     /// The kernel's, when there is no descriptor left.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
-            asleep: AtomicBool::new(false),
+            asleep: Doze::new(),
             event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
     }
 
     /// Wakes the sleeper, if it sleeps. The work must be visible already.
     pub(crate) fn ring(&self) {
-        // Orders the work before the look at `asleep`; pairs with the fence in announce().
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+        if self.asleep.must_wake() {
             // Can only fail when the counter is full, and then it is readable anyway.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
@@ -40,14 +38,12 @@ impl Bell {
 
     /// Announces sleep. Afterwards look for work once more, then wait or call [`Bell::awake`].
     pub(crate) fn announce(&self) {
-        self.asleep.store(true, Ordering::Relaxed);
-        // Orders the announcement before the look for work; pairs with the fence in ring().
-        fence(Ordering::SeqCst);
+        self.asleep.announce();
     }
 
     /// Ends sleep.
     pub(crate) fn awake(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.awake();
         // Fails when nobody rang.
         let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
     }
@@ -75,7 +71,7 @@ impl Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::sync::{Arc, AtomicU64, spawn};
+    use base::sync::{Arc, AtomicU64, Ordering, spawn};
 
     #[test]
     fn no_ring_is_lost() {

@@ -7,65 +7,9 @@
 
 use crate::bell::Bell;
 use crate::limits::MAILBOX;
-use base::sync::{Arc, ArrayQueue, AtomicBool, Mutex, Ordering, lock};
-use std::time::Duration;
+use base::sync::{ArrayQueue, AtomicBool, Ordering};
 
-/// The promise of an answer.
-#[derive(Debug)]
-pub(crate) struct Reply<T>(Arc<Answer<T>>);
-
-/// The duty to answer; dropped unanswered, the answer is "none".
-#[derive(Debug)]
-pub(crate) struct Asked<T>(Arc<Answer<T>>);
-
-#[derive(Debug)]
-struct Answer<T> {
-    /// Locked by the answerer before `done`, by the asker after it.
-    value: Mutex<Option<T>>,
-    done: AtomicBool,
-    asker: std::thread::Thread,
-}
-
-/// A question and its answer's two ends. The calling thread is the one that will wait.
-pub(crate) fn ask<T>() -> (Asked<T>, Reply<T>) {
-    let answer = Arc::new(Answer {
-        value: Mutex::new(None),
-        done: AtomicBool::new(false),
-        asker: std::thread::current(),
-    });
-    (Asked(Arc::clone(&answer)), Reply(answer))
-}
-
-impl<T> Asked<T> {
-    /// Answers.
-    pub(crate) fn give(self, value: T) {
-        *lock(&self.0.value) = Some(value);
-    }
-}
-
-impl<T> Drop for Asked<T> {
-    fn drop(&mut self) {
-        self.0.done.store(true, Ordering::Release); // pairs with the Acquire in wait()
-        self.0.asker.unpark();
-    }
-}
-
-impl<T> Reply<T> {
-    /// Waits for the answer.
-    pub(crate) fn wait(self) -> Option<T> {
-        // Most answers come within a few microseconds.
-        for _ in 0..200 {
-            if self.0.done.load(Ordering::Acquire) {
-                break; // pairs with the Release in drop()
-            }
-            std::hint::spin_loop();
-        }
-        while !self.0.done.load(Ordering::Acquire) {
-            std::thread::park_timeout(Duration::from_millis(100));
-        }
-        lock(&self.0.value).take()
-    }
-}
+pub(crate) use base::sync::{Asked, Reply, ask};
 
 /// A bounded queue of messages to one thread.
 #[derive(Debug)]
@@ -138,16 +82,5 @@ mod tests {
         let (after, late) = ask::<u8>();
         mailbox.send(after);
         assert_eq!((early.wait(), late.wait()), (None, None));
-    }
-
-    #[test]
-    fn answers_arrive_and_silence_is_none() {
-        let (asked, reply) = ask();
-        let answerer = base::sync::spawn("answerer", move || asked.give(7)).unwrap();
-        assert_eq!(reply.wait(), Some(7));
-        answerer.join().unwrap();
-        let (asked, reply) = ask::<u8>();
-        drop(asked);
-        assert_eq!(reply.wait(), None);
     }
 }

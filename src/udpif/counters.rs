@@ -38,7 +38,9 @@ pub struct Counters {
     pub modified: Counter,
     /// In verify mode: flows the index had not marked although their translation changed. A bug.
     pub verify_disagreed: Counter,
-    /// In verify mode: flows that are right, but wider than a fresh one would be.
+    /// In verify mode: flows the index had not marked although packets they match fare differently now. A bug.
+    pub verify_too_wide: Counter,
+    /// In verify mode: flows wider than a fresh one would be, and proven right all the same.
     pub verify_wider: Counter,
     /// In verify mode: flows compared.
     pub verify_compared: Counter,
@@ -56,7 +58,7 @@ impl Counters {
     /// Every counter with its name, reasons of removal left out.
     #[must_use]
     pub fn list(&self) -> Vec<(&'static str, u64)> {
-        let all: [(&'static str, &Counter); 21] = [
+        let all: [(&'static str, &Counter); 22] = [
             ("upcalls", &self.upcalls),
             ("translations", &self.translations),
             ("installed", &self.installed),
@@ -72,6 +74,7 @@ impl Counters {
             ("revalidations", &self.revalidations),
             ("modified", &self.modified),
             ("verify_disagreed", &self.verify_disagreed),
+            ("verify_too_wide", &self.verify_too_wide),
             ("verify_wider", &self.verify_wider),
             ("verify_compared", &self.verify_compared),
             ("illegal_transition", &self.illegal_transition),

@@ -285,14 +285,7 @@ impl<T: Translator> Revalidation<'_, T> {
         });
         let verdict = judge(&claim.mask, &claim.actions, &fresh);
         if claim.unmarked {
-            core.counters.verify_compared.add_shared(1);
-            match verdict {
-                Verdict::Keep => {}
-                // Right, but wider than a fresh flow would be: a rule was added that this flow cannot
-                // match, and finding that out looks at bits that this flow ignores.
-                Verdict::Delete(DelReason::MaskChanged) => core.counters.verify_wider.add_shared(1),
-                Verdict::Modify | Verdict::Delete(_) => self.disagree(&claim, verdict),
-            }
+            self.verify(&claim, verdict, fresh.as_ref().ok());
         }
         match (verdict, fresh) {
             (Verdict::Keep, Ok(fresh)) => self.keep(&claim, fresh),
@@ -327,10 +320,30 @@ impl<T: Translator> Revalidation<'_, T> {
         ops.delete(claim.id, reason, None);
     }
 
-    /// The index did not mark a flow whose translation changed.
-    #[cold]
-    fn disagree(&self, claim: &Claim, verdict: Verdict) {
-        self.core.counters.verify_disagreed.add_shared(1);
+    /// A flow that the index did not mark must be right: kept as it is, or wider than a fresh one would be only
+    /// because finding out that some rule does not match it looks at bits that it ignores.
+    fn verify(&self, claim: &Claim, verdict: Verdict, fresh: Option<&Translation<T::Effects>>) {
+        let counters = &self.core.counters;
+        counters.verify_compared.add_shared(1);
+        let too_wide = verdict == Verdict::Delete(DelReason::MaskChanged);
+        let wrong = match fresh {
+            _ if verdict == Verdict::Keep => return,
+            Some(fresh) if too_wide && fresh.install == claim.actions => {
+                let (key, mask) = (&claim.key, &claim.mask);
+                self.core.translator.too_wide(key, mask, &fresh.deps)
+            }
+            Some(_) | None => true,
+        };
+        if !wrong {
+            counters.verify_wider.add_shared(1);
+            return;
+        }
+        let fault = if too_wide {
+            &counters.verify_too_wide
+        } else {
+            &counters.verify_disagreed
+        };
+        fault.add_shared(1);
         tracing::debug!(
             target: "ofproto_dpif_upcall",
             "verify: flow {} was not marked, but: {verdict:?}",

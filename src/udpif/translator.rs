@@ -3,7 +3,7 @@
 //! The core of `udpif` keeps flows equal to whatever a [`Translator`] says, and credits their packets to
 //! whomever it named. [`crate::world`] is the translator made of `xlate`; tests use a toy.
 
-use crate::deps::{Deps, Pending};
+use crate::deps::{Dep, Deps, Pending};
 use base::clock::Nanos;
 use base::sync::Arc;
 use dpif::Upcall;
@@ -75,6 +75,10 @@ pub trait Translator: Send + Sync + Debug + 'static {
     /// True when the addition may change the translation of a flow that has this key and mask. `note` is
     /// that of the dependency.
     fn concerns(&self, probe: &Self::Probe, note: u64, key: &Flow, mask: &Mask) -> bool;
+
+    /// True when packets that this flow matches are known to fare differently: the slow and exact question, for
+    /// verify mode. `deps` are those of a fresh translation of the key.
+    fn too_wide(&self, key: &Flow, mask: &Mask, deps: &[Dep]) -> bool;
 
     /// Takes a packet that a `userspace` action other than the slow path's sent up: to a controller, sFlow,
     /// IPFIX.

@@ -60,6 +60,8 @@ pub(crate) fn vlan_count(flow: &Flow) -> usize {
 /// Removes the outermost tag.
 pub(crate) fn vlan_pop(flow: &mut Flow, wc: &mut Wild) {
     let n = vlan_count(flow);
+    // A tag that is pushed later may happen to equal the one that goes: then nobody else looks at it.
+    wc.mark_hidden(Site::PopVlan, |m| all_vlan_bits(&mut m.vlans[..1]));
     if n > 1 {
         wc.mark(Site::PopVlan, |m| all_vlan_bits(&mut m.vlans[1..n]));
         flow.vlans.copy_within(1..n, 0);

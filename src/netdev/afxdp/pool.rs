@@ -1,24 +1,20 @@
 //! Rx frames of a UMEM as a frame pool.
 //!
 //! The rx queue owns all frames that are not out and keeps them in plain lists of its own. What others
-//! release comes home through one word: the head of a chain and how many frames it has. Anybody pushes
-//! a whole batch with one compare-and-swap; only the rx queue takes, and takes everything at once, so
-//! there is no ABA problem. No thread identity is needed, and the owner's own releases (the usual case)
-//! cost that one instruction on a line it has in its cache.
+//! release comes home through a [`Chain`]. No thread identity is needed, and the owner's own releases (the
+//! usual case) cost one instruction for a batch, on a line it has in its cache.
 //!
 //! Frames out = handed out by the rx queue (its own counter) - those it took back - those in the chain.
 
-use base::sync::{AtomicU32, AtomicU64, CachePadded, Counter, Ordering};
+use base::sync::{Chain, Counter};
 use packet::FramePool;
 use xsk_rs::Umem;
 
 /// Rx frames of one UMEM.
 #[derive(Debug)]
 pub(super) struct UmemPool {
-    /// How many frames are in the chain (upper half), and the first one (lower half).
-    home: CachePadded<AtomicU64>,
-    /// Per frame, the one behind it in the chain.
-    next: Box<[AtomicU32]>,
+    /// Frames that came home and were not yet taken.
+    home: Chain,
     /// Frames handed out and not yet taken back; written by the rx queue alone.
     out: Counter,
     /// Keeps the memory mapped as long as frames may be out.
@@ -28,8 +24,7 @@ pub(super) struct UmemPool {
 impl UmemPool {
     pub(super) fn new(umem: Umem, frames: u32) -> Self {
         Self {
-            home: CachePadded::new(AtomicU64::new(0)),
-            next: (0..frames).map(|_| AtomicU32::new(0)).collect(),
+            home: Chain::new(frames),
             out: Counter::new(),
             _umem: umem,
         }
@@ -44,48 +39,22 @@ impl UmemPool {
     /// The rx queue takes back all frames that came home, into `free`.
     #[inline]
     pub(super) fn take_home(&self, free: &mut Vec<u32>) {
-        if self.home.load(Ordering::Relaxed) == 0 {
-            return;
+        let count = self.home.take(|frame| free.push(frame));
+        if count > 0 {
+            self.out.add_local(count.wrapping_neg());
         }
-        let chain = self.home.swap(0, Ordering::Acquire); // pairs with the Release in release()
-        let count = chain >> 32;
-        let mut at = chain as u32;
-        for _ in 0..count {
-            free.push(at);
-            at = self.next[at as usize].load(Ordering::Relaxed);
-        }
-        self.out.add_local(count.wrapping_neg());
     }
 }
 
 impl FramePool for UmemPool {
     fn release(&self, tokens: &[u64]) {
-        let (Some(&first), Some(&last)) = (tokens.first(), tokens.last()) else {
-            return;
-        };
-        for pair in tokens.windows(2) {
-            self.next[pair[0] as usize].store(pair[1] as u32, Ordering::Relaxed);
-        }
-        let mut head = self.home.load(Ordering::Relaxed);
-        loop {
-            self.next[last as usize].store(head as u32, Ordering::Relaxed);
-            let count = (head >> 32) + tokens.len() as u64;
-            let new = count << 32 | first;
-            // Release: the links above, and all use of the frames, come before (pairs with take_home()).
-            match self
-                .home
-                .compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
-        }
+        self.home.push(tokens);
     }
 
     fn outstanding(&self) -> usize {
         // Exact once the rx queue is gone, which is when it matters: then `out` stands still.
-        let home = self.home.load(Ordering::Acquire) >> 32; // pairs with the Release in release()
-        usize::try_from(self.out.get().saturating_sub(home)).unwrap_or(usize::MAX)
+        let out = self.out.get().saturating_sub(self.home.len());
+        usize::try_from(out).unwrap_or(usize::MAX)
     }
 }
 

@@ -178,6 +178,12 @@ impl Translator for Toy {
         let narrower = p & !seen != 0;
         narrower || overlaps && u64::from(probe.bits) >= note
     }
+    fn too_wide(&self, key: &Flow, mask: &Mask, _: &[Dep]) -> bool {
+        let port = |dst| self.best(dst).map_or(MISS_PORT, |r| r.port);
+        let own = key.dl_dst.0[5];
+        let seen = mask.0.dl_dst.0[5];
+        (0..u8::MAX).any(|dst| (dst ^ own) & seen == 0 && port(dst) != port(own))
+    }
     fn deliver(&self, _: Upcall, _: &Userspace) {
         self.delivered.fetch_add(1, Ordering::Relaxed);
     }

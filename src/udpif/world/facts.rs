@@ -70,13 +70,13 @@ fn number(mac: EthAddr) -> u64 {
 
 /// Of a table lookup: what is needed to say whether an added rule may change its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LookupNote {
+pub(super) struct LookupNote {
     /// Only a rule of at least this priority can.
-    priority: i32,
+    pub(super) priority: i32,
     /// The rule's match may be compared with the flow's key.
-    pristine: bool,
+    pub(super) pristine: bool,
     /// The OpenFlow number of the port the packet came in on.
-    in_port: OfPort,
+    pub(super) in_port: OfPort,
 }
 
 impl LookupNote {
@@ -85,7 +85,7 @@ impl LookupNote {
         let priority = u64::from(self.priority as u32);
         priority << 32 | u64::from(self.pristine) << 16 | u64::from(self.in_port.0)
     }
-    fn unpack(note: u64) -> Self {
+    pub(super) fn unpack(note: u64) -> Self {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_possible_wrap,

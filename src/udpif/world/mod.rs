@@ -12,12 +12,13 @@ pub mod effects;
 pub mod facts;
 mod share;
 pub mod sink;
+mod twin;
 
 pub use effects::Effects;
 pub use facts::Fact;
 pub use sink::{BondLoad, NoSink, PacketIn, ProtocolPacket, SampledPacket, Sink};
 
-use crate::deps::Pending;
+use crate::deps::{Dep, Pending};
 use crate::translator::{Ask, Translation, Translator};
 use base::clock::{Clock, Nanos};
 use base::log::RateLimit;
@@ -280,6 +281,10 @@ impl Translator for World {
 
     fn concerns(&self, rule: &Arc<Rule>, note: u64, key: &Flow, mask: &Mask) -> bool {
         facts::concerns(rule, note, key, mask)
+    }
+
+    fn too_wide(&self, key: &Flow, mask: &Mask, deps: &[Dep]) -> bool {
+        twin::too_wide(&self.links.load().snapshot, key, mask, deps)
     }
 
     fn deliver(&self, upcall: Upcall, userspace: &Userspace) {
