@@ -272,6 +272,14 @@ impl Commit<'_> {
         }
     }
 
+    /// Headers of IP protocol (or ARP operation) 0 are not changed. Flows of other protocols do not say so: a
+    /// packet of protocol 0 that comes across one of them is changed with the others.
+    fn depends_on_zero_proto(&mut self, group: Group) {
+        if self.flow.nw_proto == 0 {
+            self.depends_on_proto(group);
+        }
+    }
+
     /// Whether and how headers above the EtherType can be changed depends on the IP protocol.
     fn depends_on_proto(&mut self, group: Group) {
         let differs = group.spans().iter().any(|&(ofs, len)| {
@@ -285,13 +293,13 @@ impl Commit<'_> {
 
     fn network(&mut self) -> SlowReason {
         match self.base.dl_type.get() {
-            ETH_TYPE_IP => self.depends_on_proto(Group::Ipv4),
+            ETH_TYPE_IP => self.depends_on_zero_proto(Group::Ipv4),
             ETH_TYPE_IPV6 => {
-                self.depends_on_proto(Group::Ipv6);
+                self.depends_on_zero_proto(Group::Ipv6);
                 self.depends_on_proto(Group::Nd);
                 self.depends_on_proto(Group::NdExtensions);
             }
-            ETH_TYPE_ARP => self.depends_on_proto(Group::Arp),
+            ETH_TYPE_ARP => self.depends_on_zero_proto(Group::Arp),
             _ => {}
         }
         if self.flow.nw_proto == 0 {

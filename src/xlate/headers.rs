@@ -140,7 +140,13 @@ pub(crate) fn mpls_push(
             0
         };
         let (mut tc, mut ttl) = (0, 64);
-        if is_ip(flow) {
+        // In a packet that begins with the label, nothing is copied from behind it.
+        let first = match flow.packet_type.get() {
+            PT_ETH => flow.dl_type.get(),
+            pt if is_ethertype_packet(pt) => (pt & 0xffff) as u16,
+            _ => 0,
+        };
+        if is_ip_type(first) {
             tc = u32::from(flow.nw_tos & DSCP_MASK) >> 2;
             if let Some(wc) = wc {
                 wc.mark(Site::MplsPush, |m| {

@@ -6,7 +6,7 @@
 use crate::pkts::{Side, side_of};
 use flow::{Layers, Vlan};
 use packet::{Frame, HEADROOM, HeapPool, RxFlags};
-use wire::ethernet::is_mpls_type;
+use wire::ethernet::{ETH_TYPE_TEB, is_mpls_type};
 use wire::{EthAddr, ethernet::is_vlan_type};
 
 /// Octets of both addresses.
@@ -130,6 +130,17 @@ pub(super) fn pop_mpls(
     }
     if at > 0 {
         set_ethertype(frame, layers, ethertype)?;
+    } else if ethertype == ETH_TYPE_TEB {
+        // Bridged Ethernet: what is behind it is found when the packet comes back.
+        remove(frame, layers, 0, 4)?;
+        side_of(side).packet_type = 0;
+        *layers = Layers {
+            l2_5: Layers::NONE,
+            l3: ETH_LEN as u16,
+            l4: Layers::NONE,
+            ..*layers
+        };
+        return Some(());
     } else {
         side_of(side).packet_type = bare_type(ethertype);
     }

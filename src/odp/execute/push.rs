@@ -5,7 +5,9 @@ use crate::action::NshPush;
 use flow::{Layers, Vlan};
 use packet::{HeapPool, RxFlags};
 use wire::EthAddr;
-use wire::ethernet::{ETH_TYPE_IP, ETH_TYPE_IPV6, ETH_TYPE_NSH, is_mpls_type, is_vlan_type};
+use wire::ethernet::{
+    ETH_TYPE_IP, ETH_TYPE_IPV6, ETH_TYPE_NSH, ETH_TYPE_TEB, is_mpls_type, is_vlan_type,
+};
 use wire::nsh::{BASE_LEN, LEN_MAX, MD_TYPE1, NP_ETHERNET, NP_IPV4, NP_IPV6, NP_NSH};
 use zerocopy::IntoBytes;
 
@@ -79,10 +81,15 @@ pub(super) fn pop_mpls(p: &mut Packet, ethertype: u16) -> Option<()> {
     p.splice(at, 4, &[])
 }
 
-/// The EtherType in front of offset `at`; at the very front, it is part of the packet type.
+/// The EtherType in front of offset `at`; at the very front, it is part of the packet type (bridged Ethernet
+/// begins an Ethernet packet).
 fn set_ethertype(p: &mut Packet, at: usize, ethertype: u16) -> Option<()> {
     if at == 0 {
-        p.packet_type = bare(ethertype);
+        p.packet_type = if ethertype == ETH_TYPE_TEB {
+            0
+        } else {
+            bare(ethertype)
+        };
         return Some(());
     }
     p.overwrite(at.checked_sub(2)?, &ethertype.to_be_bytes())

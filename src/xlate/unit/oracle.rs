@@ -33,6 +33,10 @@ fn neighbour(a: &Flow, b: &Flow, mask: &Mask) -> Option<Flow> {
     // The ingress port and what translation itself fills in are not a packet's to choose.
     n.actset_output = a.actset_output;
     dice::canonical(&mut n);
+    // Protocol 0 is treated apart by those alone who know that they have it: see `commit`.
+    if n.nw_proto == 0 && a.nw_proto != 0 {
+        return None;
+    }
     n.equals_under(a, mask).then_some(n)
 }
 
