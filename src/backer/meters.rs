@@ -3,6 +3,7 @@
 //! A bridge calls its meters by OpenFlow's numbers; the datapath's number of each stands in `ofproto::Meter`.
 
 use crate::backer::Backer;
+use crate::error::BackerError;
 use base::sync::{Mutex, lock};
 use dpif::{DpifError, MeterConfig, MeterCounts, MeterLimits};
 use std::collections::BTreeSet;
@@ -32,6 +33,19 @@ impl MeterIds {
 }
 
 impl Backer {
+    /// Removes what controllers put into a bridge: flows, groups, meters.
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn flush_tables(&self, bridge: &str) -> Result<(), BackerError> {
+        let now = self.clock.now();
+        let meters = self.tables(bridge, |of| of.remove_all(now))?;
+        for meter in meters {
+            self.meter_del(meter.provider_id);
+        }
+        Ok(())
+    }
+
     /// How many meters the datapath can have.
     #[must_use]
     pub fn meter_limits(&self) -> MeterLimits {

@@ -120,7 +120,29 @@ impl Ofproto {
         by: Option<Requester>,
         now: Nanos,
     ) -> Result<(), OfpError> {
-        let fm = self.prepare_flow_mod(fm, None)?;
+        self.apply_flow_mod((fm, None), by, now)
+    }
+
+    /// As [`Ofproto::flow_mod`], for a rule of the switch's own at a priority that controllers cannot use.
+    ///
+    /// # Errors
+    /// What the message is refused for; nothing has changed then.
+    pub fn flow_mod_at(
+        &mut self,
+        fm: FlowMod,
+        priority: Option<i32>,
+        now: Nanos,
+    ) -> Result<(), OfpError> {
+        self.apply_flow_mod((fm, priority), None, now)
+    }
+
+    fn apply_flow_mod(
+        &mut self,
+        (fm, priority): (FlowMod, Option<i32>),
+        by: Option<Requester>,
+        now: Nanos,
+    ) -> Result<(), OfpError> {
+        let fm = self.prepare_flow_mod(fm, priority)?;
         let mut txn = self.begin(now);
         match self.start_flow_mod(&mut txn, fm, by) {
             Ok(()) => {

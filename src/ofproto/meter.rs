@@ -1,8 +1,11 @@
 //! Meters: what controllers call by an OpenFlow number and the datapath by one of its own.
 
+use crate::group::{GROUP_ALL, SelectionConfig};
+use crate::group_mod::GroupSpec;
 use base::clock::Nanos;
 use base::sync::{Arc, RwLock, read, write};
-use openflow::MeterConfig;
+use openflow::flow_mod::ALL_TABLES;
+use openflow::{FlowMod, FlowModCommand, GroupCommand, GroupType, MeterConfig};
 pub use openflow::{METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH};
 use std::collections::BTreeMap;
 
@@ -69,6 +72,32 @@ impl crate::Ofproto {
         self.pipeline.meters.remove(id);
         self.changes.meters.push(id);
         Some(meter)
+    }
+
+    /// Removes all flows that controllers can see, all groups and all meters; gives the meters back.
+    pub fn remove_all(&mut self, now: Nanos) -> Vec<Arc<Meter>> {
+        let mut fm = FlowMod::new(FlowModCommand::Delete);
+        fm.table_id = ALL_TABLES;
+        let groups = GroupSpec {
+            command: GroupCommand::Delete,
+            at: 0,
+            id: GROUP_ALL,
+            kind: GroupType::All,
+            buckets: Vec::new(),
+            config: SelectionConfig::default(),
+        };
+        // Deleting whatever there is cannot be refused.
+        let done = self.flow_mod(fm, None, now);
+        debug_assert!(done.is_ok());
+        let mut txn = self.begin(now);
+        match self.start_group_mod(&mut txn, groups, None) {
+            Ok(_) => self.commit(txn),
+            Err(_) => self.roll_back(txn),
+        }
+        let ids = self.pipeline.meters.all();
+        ids.iter()
+            .filter_map(|m| self.remove_meter(m.id, now))
+            .collect()
     }
 
     /// Flows that use a meter.

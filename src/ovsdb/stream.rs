@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+/// A connection is on its way (`EINPROGRESS` of Linux).
+const EINPROGRESS: i32 = 115;
+
 /// Where to connect to or listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -85,6 +88,31 @@ fn parse_port_host(text: &str, default_port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(parse_ip(host)?, port))
 }
 
+impl Address {
+    /// The peer's address in a network, when this is one to connect to.
+    #[must_use]
+    pub fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(addr) => Some(*addr),
+            Self::Unix(_) | Self::PassiveUnix(_) | Self::PassiveTcp(_) => None,
+        }
+    }
+}
+
+impl StreamError {
+    /// The kernel's error under it.
+    #[must_use]
+    pub fn source_error(&self) -> io::Error {
+        match self {
+            Self::Io { source, .. } => match source.raw_os_error() {
+                Some(n) => io::Error::from_raw_os_error(n),
+                None => source.kind().into(),
+            },
+            Self::BadAddress(_) => io::ErrorKind::AddrNotAvailable.into(),
+        }
+    }
+}
+
 /// A connected (or connecting) stream.
 #[derive(Debug)]
 pub enum Stream {
@@ -118,6 +146,59 @@ impl Stream {
         .map_err(fail)?;
         stream.set_nonblocking().map_err(fail)?;
         Ok(stream)
+    }
+
+    /// Begins to connect, without waiting: see [`Stream::is_connected`].
+    ///
+    /// # Errors
+    /// Naming the address.
+    pub fn begin(address: &Address) -> Result<Self, StreamError> {
+        let Address::Tcp(addr) = address else {
+            return Self::connect(address);
+        };
+        let begin = || {
+            let domain = socket2::Domain::for_address(*addr);
+            let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket.set_tcp_nodelay(true)?;
+            match socket.connect(&(*addr).into()) {
+                Err(e) if e.raw_os_error() != Some(EINPROGRESS) => Err(e),
+                _ => Ok(Self::Tcp(socket.into())),
+            }
+        };
+        begin().map_err(|source| StreamError::Io {
+            address: format!("{address:?}"),
+            source,
+        })
+    }
+
+    /// True once the connection is there.
+    ///
+    /// # Errors
+    /// Why it will not come.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        match self {
+            Self::Unix(_) => Ok(true),
+            Self::Tcp(s) => {
+                if let Some(e) = s.take_error()? {
+                    return Err(e);
+                }
+                match s.peer_addr() {
+                    Ok(_) => Ok(true),
+                    Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
+                    Err(e) => Err(e),
+                }
+            }
+        }
+    }
+
+    /// The peer's name as addresses are written, if it has one.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<String> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(s) => s.peer_addr().ok().map(|a| format!("tcp:{a}")),
+        }
     }
 
     fn set_nonblocking(&self) -> io::Result<()> {

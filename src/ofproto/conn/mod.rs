@@ -83,6 +83,8 @@ pub struct ConnStatus {
     pub role: Role,
     /// The versions are negotiated.
     pub up: bool,
+    /// The version agreed on, as on the wire.
+    pub version: Option<u8>,
 }
 
 /// See the file's essay.
@@ -134,6 +136,28 @@ impl Controllers {
         Some(ConnStatus {
             role: conn.role,
             up: conn.protocol.is_some(),
+            version: conn.protocol.map(|p| p.version().wire()),
+        })
+    }
+
+    /// The name of a connection, for the log.
+    #[must_use]
+    pub fn name(&self, id: ConnId) -> Option<&str> {
+        self.conns.get(&id).map(|c| c.settings.name.as_str())
+    }
+
+    /// What the rate limits of a connection counted, of packets sent by actions and of misses: waiting, passed at
+    /// once, delayed, dropped. `None` for no limit.
+    #[must_use]
+    pub fn paced(&self, id: ConnId) -> [Option<[u64; 4]>; 2] {
+        let Some(conn) = self.conns.get(&id) else {
+            return [None; 2];
+        };
+        [0, 1].map(|i| {
+            conn.pacers[i].as_ref().map(|p| {
+                let [passed, delayed, dropped] = p.counts;
+                [p.waiting() as u64, passed, delayed, dropped]
+            })
         })
     }
 

@@ -117,6 +117,11 @@ impl<T> Pacer<T> {
         out
     }
 
+    /// Packets that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queued
+    }
+
     /// When [`Pacer::due`] will have something.
     pub(crate) fn next_due(&self) -> Option<Nanos> {
         (self.queued > 0).then(|| {

@@ -4,41 +4,50 @@
 //! it. A peer that does not read is not read from.
 
 use super::below::Below;
+use super::own_rules::OwnRules;
+use super::snoop::Snoopers;
 use super::{packets, ports};
-use crate::model::{BridgeModel, ControllerModel};
-use crate::vconn::{Channel, Rconn, State};
+use crate::model::ControllerModel;
+use crate::vconn::{Rconn, State};
 use backer::Backer;
 use base::clock::Nanos;
 use base::poll::PollSet;
 use base::sync::lock;
-use ofproto::{ConnId, ConnSettings, Controllers, Cx, Ofproto, Role};
+use ofproto::{ConnId, Controllers, Cx, Ofproto};
 use openflow::PortConfig;
 use ovsdb::{Address, Listener};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsRawFd;
 use udpif::world::PacketIn;
 
+/// Silence after which somebody who came by himself is probed, milliseconds.
+const SERVICE_PROBE_MS: u64 = 60_000;
 /// Messages read from a connection in one turn.
 const MESSAGES_PER_TURN: usize = 50;
 /// Bytes that may wait in a socket's queue before no more are made.
 const OUTPUT_BYTES: usize = 256 << 10;
 /// Connections of one bridge that came by themselves.
 const SERVICES_MAX: usize = 200;
-/// Silence after which one of those is probed, milliseconds.
-const SERVICE_PROBE_MS: u64 = 60_000;
-/// Watchers of one bridge's conversation.
-const SNOOPERS_MAX: usize = 16;
 /// How often devices are looked at for changes, milliseconds.
 const PORTS_MS: u64 = 100;
 
 /// A connection.
 #[derive(Debug)]
-struct Conn {
-    rconn: Rconn,
+pub(super) struct Conn {
+    pub(super) rconn: Rconn,
     /// Open in the conversation.
-    id: Option<ConnId>,
+    pub(super) id: Option<ConnId>,
     /// A configured controller, by its target; otherwise somebody who came by himself.
-    target: Option<String>,
+    pub(super) target: Option<String>,
+    /// Where he came in: a configured passive target.
+    pub(super) door: Option<String>,
+}
+
+impl Conn {
+    /// The configured target that this connection is made to or came in by.
+    pub(super) fn by(&self) -> Option<&String> {
+        self.target.as_ref().or(self.door.as_ref())
+    }
 }
 
 /// What is shown of a controller.
@@ -54,51 +63,67 @@ pub(crate) struct Shown {
     pub(crate) state: &'static str,
     /// The last error.
     pub(crate) last_error: Option<String>,
+    /// Seconds since it was last connected, and since it was last lost.
+    pub(crate) since: (Option<u64>, Option<u64>),
+    /// What the rate limits of actions' packets and of misses counted: waiting, passed at once, delayed, dropped.
+    pub(crate) paced: [Option<[u64; 4]>; 2],
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    bridge: String,
-    controllers: Controllers,
+    pub(super) bridge: String,
+    pub(super) controllers: Controllers,
     mgmt: Option<Listener>,
-    snoop: Option<Listener>,
     /// Who watches what is said with controllers.
-    snoopers: Vec<Channel>,
-    passive: BTreeMap<String, Listener>,
-    wanted: BTreeMap<String, ControllerModel>,
-    versions: u32,
-    conns: Vec<Conn>,
+    snoopers: Snoopers,
+    pub(super) own_rules: OwnRules,
+    pub(super) passive: BTreeMap<String, Listener>,
+    pub(super) wanted: BTreeMap<String, ControllerModel>,
+    pub(super) versions: u32,
+    pub(super) conns: Vec<Conn>,
     services: u64,
     ports_at: Nanos,
+    /// Sum of the change counts of all devices when ports were last told.
+    ports_seen: u64,
+    /// `other_config:disable-in-band`, `in-band-queue`, and fail mode.
+    pub(super) in_band: bool,
+    pub(super) in_band_queue: Option<u32>,
+    pub(super) standalone: bool,
 }
 
 impl Conversation {
     /// Begins to listen for a bridge. A name with a slash gets no sockets.
     pub(crate) fn new(bridge: &str) -> Self {
+        let address = |suffix: &str| {
+            Address::PassiveUnix(crate::paths::rundir().join(format!("{bridge}.{suffix}")))
+        };
         let listen = |suffix: &str| {
-            let path = crate::paths::rundir().join(format!("{bridge}.{suffix}"));
-            match Listener::bind(&Address::PassiveUnix(path)) {
-                Ok(listener) => Some(listener),
-                Err(e) => {
-                    tracing::error!(target: "connmgr", "{e}");
-                    None
-                }
-            }
+            Listener::bind(&address(suffix))
+                .inspect_err(|e| tracing::error!(target: "connmgr", "{e}"))
+                .ok()
         };
         let plain = !bridge.contains('/');
         Self {
             bridge: bridge.to_owned(),
             controllers: Controllers::default(),
             mgmt: plain.then(|| listen("mgmt")).flatten(),
-            snoop: plain.then(|| listen("snoop")).flatten(),
-            snoopers: Vec::new(),
+            snoopers: if plain {
+                Snoopers::listen(&address("snoop"))
+            } else {
+                Snoopers::default()
+            },
+            own_rules: OwnRules::default(),
             passive: BTreeMap::new(),
             wanted: BTreeMap::new(),
             versions: 0x7e,
             conns: Vec::new(),
             services: 0,
             ports_at: Nanos::ZERO,
+            ports_seen: 0,
+            in_band: false,
+            in_band_queue: None,
+            standalone: true,
         }
     }
 
@@ -107,75 +132,11 @@ impl Conversation {
         self.controllers.set_bundle_timeout(idle_ms);
     }
 
-    /// Puts the configured controllers in force: those that did not change keep their connections.
-    pub(crate) fn configure(&mut self, model: &BridgeModel, now: Nanos) {
-        self.versions = versions(&model.protocols);
-        let wanted: BTreeMap<String, ControllerModel> = model
-            .controllers
-            .iter()
-            .filter(|(target, _)| target.as_str() != "none")
-            .map(|(t, c)| (t.clone(), c.clone()))
-            .collect();
-        if wanted == self.wanted {
-            return;
-        }
-        self.passive.retain(|target, _| wanted.contains_key(target));
-        for conn in &mut self.conns {
-            if conn
-                .target
-                .as_ref()
-                .is_some_and(|t| !wanted.contains_key(t))
-            {
-                conn.rconn.disconnect("controller removed", now);
-                conn.target = None;
-            }
-        }
-        for (target, c) in &wanted {
-            if !self.wanted.contains_key(target) {
-                self.add_controller(target, now);
-            }
-            let (backoff, probe) = (
-                c.max_backoff_ms.unwrap_or(8000),
-                c.inactivity_probe_ms.unwrap_or(5000),
-            );
-            for conn in self
-                .conns
-                .iter_mut()
-                .filter(|x| x.target.as_ref() == Some(target))
-            {
-                conn.rconn.set_patience(backoff, probe);
-            }
-        }
-        self.wanted = wanted;
-    }
-
-    fn add_controller(&mut self, target: &str, now: Nanos) {
-        let refused = |why: String| tracing::warn!(target: "connmgr", "{why}");
-        match Address::parse(target, 6653, &crate::paths::rundir()) {
-            Ok(address @ (Address::PassiveUnix(_) | Address::PassiveTcp(_))) => {
-                match Listener::bind(&address) {
-                    Ok(listener) => {
-                        self.passive.insert(target.to_owned(), listener);
-                    }
-                    Err(e) => refused(e.to_string()),
-                }
-            }
-            Ok(address) => {
-                let rconn = Rconn::to(target, address, now);
-                self.conns.push(Conn {
-                    rconn,
-                    id: None,
-                    target: Some(target.to_owned()),
-                });
-            }
-            Err(e) => refused(e.to_string()),
-        }
-    }
-
     /// Tells `ofproto` the ports as they are now.
     pub(crate) fn sync_ports(&mut self, backer: &Backer, now: Nanos) {
         if let Ok(ofproto) = backer.ofproto(&self.bridge) {
             self.ports_at = now.plus_millis(PORTS_MS);
+            self.ports_seen = ports::changes(backer, &self.bridge);
             ports::sync(backer, &self.bridge, &mut lock(&ofproto), now);
         }
     }
@@ -195,10 +156,7 @@ impl Conversation {
         let bridge = self.bridge.clone();
         let mut below = Below::new(backer, &bridge, now);
         let mut of = lock(&ofproto);
-        if now >= self.ports_at {
-            self.ports_at = now.plus_millis(PORTS_MS);
-            below.with_backer(|b| ports::sync(b, &bridge, &mut of, now));
-        }
+        self.look_after_ports(&below, &mut of, now);
         let mut cx = Cx {
             of: &mut of,
             provider: &mut below,
@@ -222,6 +180,23 @@ impl Conversation {
         busy
     }
 
+    /// Tells what changed about ports, and keeps the rules that depend on controllers' addresses.
+    fn look_after_ports(&mut self, below: &Below<'_>, of: &mut Ofproto, now: Nanos) {
+        let bridge = self.bridge.clone();
+        below.with_backer(|b| {
+            let seen = ports::changes(b, &bridge);
+            if seen != self.ports_seen || now >= self.ports_at {
+                self.ports_seen = seen;
+                self.ports_at = now.plus_millis(PORTS_MS);
+                ports::sync(b, &bridge, of, now);
+                let local = b.bridge(&bridge).ok().and_then(|x| x.iface(&bridge));
+                let local = local.map_or(wire::EthAddr::ZERO, |i| i.device.etheraddr());
+                let situation = self.situation(local, &bridge, now);
+                self.own_rules.update(&situation, of, now);
+            }
+        });
+    }
+
     fn accept(&mut self, now: Nanos) {
         let mut came = Vec::new();
         for (listener, target) in self
@@ -237,30 +212,30 @@ impl Conversation {
                 came.push((stream, target.clone()));
             }
         }
-        while self.snoopers.len() < SNOOPERS_MAX {
-            let Some(stream) = self.snoop.as_ref().and_then(Listener::accept) else {
-                break;
-            };
-            self.snoopers.push(Channel::new(stream));
-        }
-        for (stream, _) in came {
+        self.snoopers.run(self.versions);
+        for (stream, door) in came {
             self.services += 1;
-            let name = format!("{}<->unix#{}", self.bridge, self.services);
-            let mut settings = ConnSettings::service(&name);
-            settings.versions = self.versions;
+            let peer = stream.peer_name();
+            let peer = peer.unwrap_or_else(|| format!("unix#{}", self.services));
+            let name = format!("{}<->{peer}", self.bridge);
+            let settings = self.settings(&name, door.as_ref());
             let id = self.controllers.open(settings, now);
             let mut rconn = Rconn::accepted(&name, stream, now);
-            rconn.set_patience(0, SERVICE_PROBE_MS);
+            let c = door.as_ref().and_then(|t| self.wanted.get(t));
+            let probe_ms = c.map_or(SERVICE_PROBE_MS, ControllerModel::probe_ms);
+            rconn.set_patience(0, probe_ms);
             self.conns.push(Conn {
                 rconn,
                 id: Some(id),
                 target: None,
+                door,
             });
         }
     }
 
     fn connect(&mut self, now: Nanos) {
-        for conn in &mut self.conns {
+        let mut came = Vec::new();
+        for (i, conn) in self.conns.iter_mut().enumerate() {
             let made = conn.rconn.run(now);
             if !conn.rconn.is_connected() {
                 if let Some(id) = conn.id.take() {
@@ -269,20 +244,20 @@ impl Conversation {
                 continue;
             }
             if made {
-                let name = format!("{}<->{}", self.bridge, conn.rconn.target());
-                tracing::info!(target: "rconn", "{name}: connected");
-                let mut settings = ConnSettings::primary(&name);
-                settings.versions = self.versions;
-                if let Some(c) = conn.target.as_ref().and_then(|t| self.wanted.get(t)) {
-                    (settings.rate, settings.burst) = c.rate_limit.unwrap_or((0, 0));
-                    settings.asynchronous = c.enable_async;
-                }
-                conn.id = Some(self.controllers.open(settings, now));
+                came.push(i);
             }
             if conn.rconn.wants_probe(now) {
-                // An echo request; its version is the oldest, which every peer takes.
-                conn.rconn.send(vec![1, 2, 0, 8, 0, 0, 0, 0], now);
+                // An echo request, in the oldest version as long as none is agreed on.
+                let version = conn.id.and_then(|id| self.controllers.status(id));
+                let version = version.and_then(|s| s.version).unwrap_or(1);
+                conn.rconn.send(vec![version, 2, 0, 8, 0, 0, 0, 0], now);
             }
+        }
+        for i in came {
+            let target = self.conns[i].target.clone();
+            let name = format!("{}<->{}", self.bridge, self.conns[i].rconn.target());
+            let settings = self.settings(&name, target.as_ref());
+            self.conns[i].id = Some(self.controllers.open(settings, now));
         }
     }
 
@@ -302,7 +277,7 @@ impl Conversation {
                 };
                 budget -= 1;
                 if conn.target.is_some() {
-                    copy(&mut self.snoopers, &message);
+                    self.snoopers.copy(&message);
                 }
                 if let Err(why) = self.controllers.receive(cx, id, &message) {
                     while let Some(last) = self.controllers.output(cx, id) {
@@ -326,7 +301,7 @@ impl Conversation {
                 match self.controllers.output(cx, id) {
                     Some(message) => {
                         if conn.target.is_some() {
-                            copy(&mut self.snoopers, &message);
+                            self.snoopers.copy(&message);
                         }
                         conn.rconn.send(message, cx.now);
                     }
@@ -366,37 +341,12 @@ impl Conversation {
         self.conns.len()
     }
 
-    /// What is shown of configured controllers.
-    pub(crate) fn show(&self) -> Vec<Shown> {
-        let configured = self.conns.iter().filter(|c| c.target.is_some());
-        configured
-            .map(|c| {
-                let status = c.id.and_then(|id| self.controllers.status(id));
-                Shown {
-                    target: c.rconn.target().to_owned(),
-                    connected: status.is_some_and(|s| s.up),
-                    role: status.map_or("other", |s| match s.role {
-                        Role::Primary => "master",
-                        Role::Secondary => "slave",
-                        Role::Equal | Role::NoChange => "other",
-                    }),
-                    state: c.rconn.state().name(),
-                    last_error: c.rconn.history().2.map(str::to_owned),
-                }
-            })
-            .collect()
-    }
-
     /// Names what to wait for.
     pub(crate) fn wait(&self, now: Nanos, set: &mut PollSet) {
-        for l in self
-            .mgmt
-            .iter()
-            .chain(&self.snoop)
-            .chain(self.passive.values())
-        {
+        for l in self.mgmt.iter().chain(self.passive.values()) {
             set.fd(l.as_raw_fd(), false);
         }
+        self.snoopers.wait(set);
         for conn in &self.conns {
             conn.rconn.wait(now, set);
         }
@@ -419,27 +369,4 @@ impl Conversation {
             now,
         });
     }
-}
-
-/// Shows a message to whoever watches; one who does not keep up is dropped.
-fn copy(snoopers: &mut Vec<Channel>, message: &[u8]) {
-    snoopers.retain_mut(|s| s.send(message.to_vec()).is_ok());
-}
-
-/// Versions by the names of the database; none given means all.
-fn versions(names: &[String]) -> u32 {
-    let known = [
-        "OpenFlow10",
-        "OpenFlow11",
-        "OpenFlow12",
-        "OpenFlow13",
-        "OpenFlow14",
-        "OpenFlow15",
-    ];
-    let bits = known
-        .iter()
-        .zip(1u32..)
-        .filter(|(n, _)| names.iter().any(|x| x == *n));
-    let bits = bits.fold(0, |all, (_, v)| all | 1 << v);
-    if bits == 0 { 0x7e } else { bits }
 }

@@ -26,6 +26,17 @@ pub(super) fn sync(backer: &Backer, bridge: &str, of: &mut Ofproto, now: Nanos) 
     }
 }
 
+/// A number that changes whenever a port came, went or changed.
+pub(super) fn changes(backer: &Backer, bridge: &str) -> u64 {
+    let Ok(b) = backer.bridge(bridge) else {
+        return 0;
+    };
+    b.ifaces().fold(0, |sum: u64, i| {
+        let this = i.device.change_seq().wrapping_add(u64::from(i.ofp.0) << 32);
+        sum.wrapping_add(this.wrapping_mul(0x9e37_79b9_7f4a_7c15 | 1))
+    })
+}
+
 fn describe(iface: &Iface) -> PortDesc {
     let d = &iface.device;
     let f = d.features().unwrap_or_default();

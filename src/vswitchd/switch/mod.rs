@@ -181,6 +181,7 @@ impl Switch {
             let mut settings = bridge.settings.clone();
             settings.packet_in_on_miss = conversation.wants_misses();
             settings.controller_alive = conversation.has_controller();
+            settings.in_band = conversation.is_in_band();
             if settings != bridge.settings
                 && let Err(e) = backer.bridge_set(name, settings)
             {

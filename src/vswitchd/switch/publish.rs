@@ -99,10 +99,34 @@ impl Switch {
     }
 
     fn controller_row(&self, bridge: &str, target: &str) -> Option<Row> {
-        let shown = self.conversations.get(bridge)?.show();
-        let c = shown.iter().find(|c| c.target == target)?;
-        let mut status = vec![("state", c.state.to_owned())];
-        status.extend(c.last_error.clone().map(|e| ("last_error", e)));
+        let shown = self.conversations.get(bridge)?.show(self.clock.now());
+        // A passive target has no connection of its own.
+        let Some(c) = shown.iter().find(|c| c.target == target) else {
+            return Some(Row::from([
+                ("is_connected".to_owned(), Datum::one(false)),
+                ("role".to_owned(), Datum::set(Vec::<String>::new())),
+                (
+                    "status".to_owned(),
+                    Datum::map(Vec::<(&str, String)>::new()),
+                ),
+            ]));
+        };
+        let mut status = vec![("state".to_owned(), c.state.to_owned())];
+        status.extend(c.last_error.clone().map(|e| ("last_error".to_owned(), e)));
+        let (connect, disconnect) = c.since;
+        let since = [
+            ("sec_since_connect", connect),
+            ("sec_since_disconnect", disconnect),
+        ];
+        for (key, s) in since {
+            status.extend(s.map(|s| (key.to_owned(), s.to_string())));
+        }
+        for (which, counts) in ["action", "miss"].iter().zip(c.paced) {
+            let names = ["backlog", "bypassed", "queued", "dropped"];
+            for (name, n) in names.iter().zip(counts.into_iter().flatten()) {
+                status.push((format!("packet-in-{which}-{name}"), n.to_string()));
+            }
+        }
         Some(Row::from([
             ("is_connected".to_owned(), Datum::one(c.connected)),
             ("role".to_owned(), Datum::one(c.role)),

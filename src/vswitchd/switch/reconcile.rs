@@ -4,7 +4,7 @@
 //! come or change, rules. A part that fails is named and does not stop the rest.
 
 use super::{Switch, mirrors, rules, settings, tables};
-use crate::controllers::Conversation;
+use crate::controllers::{Conversation, has_owners};
 use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
 use backer::{Backer, BackerError, Bridge, BridgeSettings, IfaceConfig, Options, PortConfig};
 use base::sync::lock;
@@ -43,15 +43,20 @@ impl Switch {
                     tracing::info!(target: "bridge", "bridge {name}: {column} is not in force in this version");
                 }
             }
-            if let Some(backer) = self.backer_of(name)
-                && let Ok(ofproto) = backer.ofproto(name)
-            {
+            let Some(backer) = self.backer_of(name) else {
+                continue;
+            };
+            if let Ok(ofproto) = backer.ofproto(name) {
                 let now = self.clock.now();
                 tables::apply((name, &mut lock(&ofproto)), before, bridge, now);
             }
-            if let Some(backer) = self.backer_of(name)
-                && let Err(e) = rules::apply(backer, name, before, bridge, self.clock.now())
-            {
+            // Tables belong to controllers, or to nobody: a change of owner empties them.
+            let changed = before.is_some_and(|b| has_owners(b) != has_owners(bridge));
+            let before = before.filter(|_| !changed);
+            if changed && let Err(e) = backer.flush_tables(name) {
+                tracing::error!(target: "bridge", "{e}");
+            }
+            if let Err(e) = rules::apply(backer, name, before, bridge, self.clock.now()) {
                 tracing::error!(target: "bridge", "bridge {name}: {e}");
             }
         }

@@ -103,7 +103,7 @@ fn submit(ofproto: &mut Ofproto, fm: FlowMod, rule: &RuleText, now: Nanos) -> Re
 fn wanted(b: &BridgeModel) -> Vec<RuleText> {
     let rules = b.rules.clone().unwrap_or_default();
     let secure = b.fail_mode.as_deref() == Some("secure");
-    if rules.is_empty() && !secure && b.controllers.is_empty() {
+    if rules.is_empty() && !secure && !crate::controllers::has_owners(b) {
         return vec![RuleText {
             text: STANDALONE.to_owned(),
             line: 0,

@@ -131,6 +131,14 @@ impl Channel {
         Ok(())
     }
 
+    /// True once the connection that was begun is there.
+    ///
+    /// # Errors
+    /// Why it will not come.
+    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+        self.stream.is_connected()
+    }
+
     /// Bytes that wait for the peer to read.
     pub(crate) fn backlog(&self) -> usize {
         self.output_bytes

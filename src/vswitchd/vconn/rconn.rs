@@ -15,6 +15,8 @@ pub(crate) enum State {
     Void,
     /// Waiting before the next attempt.
     Backoff,
+    /// Waiting for the peer to take the connection.
+    Connecting,
     /// Connected and talking.
     Active,
     /// Connected, and probed because nothing was heard.
@@ -27,6 +29,7 @@ impl State {
         match self {
             Self::Void => "VOID",
             Self::Backoff => "BACKOFF",
+            Self::Connecting => "CONNECTING",
             Self::Active => "ACTIVE",
             Self::Idle => "IDLE",
         }
@@ -37,6 +40,8 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Rconn {
     target: String,
+    /// For the log.
+    name: String,
     /// `None`: made by the peer, not made again.
     address: Option<Address>,
     channel: Option<Channel>,
@@ -46,6 +51,8 @@ pub(crate) struct Rconn {
     max_backoff_ms: u64,
     probe_ms: u64,
     heard_at: Nanos,
+    /// When the peer last asked for something: only then it is of use.
+    useful_at: Nanos,
     last_connected: Option<Nanos>,
     last_disconnected: Option<Nanos>,
     last_error: Option<String>,
@@ -53,9 +60,10 @@ pub(crate) struct Rconn {
 
 impl Rconn {
     /// A connection that is made and made again.
-    pub(crate) fn to(target: &str, address: Address, now: Nanos) -> Self {
+    pub(crate) fn to((name, target): (&str, &str), address: Address, now: Nanos) -> Self {
         Self {
             target: target.to_owned(),
+            name: name.to_owned(),
             address: Some(address),
             channel: None,
             state: State::Backoff,
@@ -64,6 +72,7 @@ impl Rconn {
             max_backoff_ms: 8000,
             probe_ms: 5000,
             heard_at: now,
+            useful_at: now,
             last_connected: None,
             last_disconnected: None,
             last_error: None,
@@ -71,13 +80,13 @@ impl Rconn {
     }
 
     /// A connection that a peer made.
-    pub(crate) fn accepted(target: &str, stream: Stream, now: Nanos) -> Self {
+    pub(crate) fn accepted(name: &str, stream: Stream, now: Nanos) -> Self {
         Self {
             address: None,
             channel: Some(Channel::new(stream)),
             state: State::Active,
             last_connected: Some(now),
-            ..Self::to(target, Address::Unix(std::path::PathBuf::new()), now)
+            ..Self::to((name, name), Address::Unix(std::path::PathBuf::new()), now)
         }
     }
 
@@ -95,14 +104,27 @@ impl Rconn {
             State::Backoff if now >= self.state_since.plus_millis(self.backoff_ms) => {
                 self.attempt(now)
             }
+            State::Connecting => self.finish_connecting(now),
             State::Active
                 if self.probe_ms > 0 && now >= self.heard_at.plus_millis(self.probe_ms) =>
             {
+                let silent_s = now.since(self.heard_at).as_secs();
+                tracing::debug!(
+                    target: "rconn",
+                    "{}: idle {silent_s} seconds, sending inactivity probe",
+                    self.name
+                );
                 self.enter(State::Idle, now);
                 false
             }
             State::Idle if now >= self.state_since.plus_millis(self.probe_ms) => {
-                self.disconnect("no response to inactivity probe", now);
+                tracing::error!(
+                    target: "rconn",
+                    "{}: no response to inactivity probe after {} seconds, disconnecting",
+                    self.name,
+                    now.since(self.state_since).as_secs()
+                );
+                self.lose("Connection timed out", now);
                 false
             }
             _ => false,
@@ -119,20 +141,55 @@ impl Rconn {
             self.enter(State::Void, now);
             return false;
         };
-        match Stream::connect(address) {
+        if self.is_talkative() {
+            tracing::info!(target: "rconn", "{}: connecting...", self.name);
+        }
+        match Stream::begin(address) {
             Ok(stream) => {
                 self.channel = Some(Channel::new(stream));
+                self.enter(State::Connecting, now);
+                self.finish_connecting(now)
+            }
+            Err(e) => {
+                let why = reason(&e.source_error());
+                tracing::warn!(target: "rconn", "{}: connection failed ({why})", self.name);
+                self.last_error = Some(why);
+                self.back_off(now);
+                false
+            }
+        }
+    }
+
+    /// True when the connection that was begun is there.
+    fn finish_connecting(&mut self, now: Nanos) -> bool {
+        let patience_ms = self.backoff_ms.max(1000);
+        let late = now >= self.state_since.plus_millis(patience_ms);
+        match self.channel.as_ref().map(Channel::is_connected) {
+            Some(Ok(true)) => {
+                tracing::info!(target: "rconn", "{}: connected", self.name);
                 self.heard_at = now;
                 self.last_connected = Some(now);
                 self.enter(State::Active, now);
                 true
             }
-            Err(e) => {
-                self.last_error = Some(e.to_string());
-                self.back_off(now);
+            Some(Ok(false)) if !late => false,
+            Some(Ok(false)) | None => {
+                tracing::info!(target: "rconn", "{}: connection timed out", self.name);
+                self.lose("Connection timed out", now);
+                false
+            }
+            Some(Err(e)) => {
+                let why = reason(&e);
+                tracing::info!(target: "rconn", "{}: connection failed ({why})", self.name);
+                self.lose(&why, now);
                 false
             }
         }
+    }
+
+    /// True while every attempt is worth a line in the log.
+    fn is_talkative(&self) -> bool {
+        self.backoff_ms < self.max_backoff_ms
     }
 
     fn enter(&mut self, state: State, now: Nanos) {
@@ -141,36 +198,74 @@ impl Rconn {
     }
 
     fn back_off(&mut self, now: Nanos) {
-        self.backoff_ms = (self.backoff_ms * 2).clamp(1000, self.max_backoff_ms);
-        self.enter(
-            if self.address.is_some() {
-                State::Backoff
-            } else {
-                State::Void
-            },
-            now,
-        );
+        if self.address.is_none() {
+            self.enter(State::Void, now);
+            return;
+        }
+        let talkative = self.is_talkative();
+        let (before, max) = (self.backoff_ms, self.max_backoff_ms);
+        self.backoff_ms = (before * 2).clamp(1000, max);
+        if before > 0 && before < max / 2 {
+            let s = self.backoff_ms / 1000;
+            tracing::info!(target: "rconn", "{}: waiting {s} seconds before reconnect", self.name);
+        } else if before > 0 && talkative {
+            tracing::info!(
+                target: "rconn",
+                "{}: continuing to retry connections in the background but suppressing further logging",
+                self.name
+            );
+        }
+        self.enter(State::Backoff, now);
     }
 
     /// Gives the connection up; one that is ours is made again later.
     pub(crate) fn disconnect(&mut self, why: &str, now: Nanos) {
+        if self.channel.is_some() && self.address.is_some() {
+            tracing::info!(target: "rconn", "{}: {why}", self.name);
+        }
+        self.lose(why, now);
+    }
+
+    fn lose(&mut self, why: &str, now: Nanos) {
         if self.channel.take().is_some() {
             self.last_disconnected = Some(now);
             self.last_error = Some(why.to_owned());
             // A connection that was good for a while starts over without much delay.
-            if now >= self.state_since.plus_millis(self.backoff_ms) {
+            let good = matches!(self.state, State::Active | State::Idle);
+            let since = self.last_connected.unwrap_or(now);
+            if good && now >= since.plus_millis(self.backoff_ms) {
                 self.backoff_ms = 0;
             }
             self.back_off(now);
         }
     }
 
+    /// Seconds since the peer was last of use: 0 while it is.
+    pub(crate) fn failing_s(&self, now: Nanos) -> u64 {
+        const PROVEN_MS: u64 = 30_000;
+        let connected = self.last_connected.filter(|_| self.is_connected());
+        let proven =
+            connected.is_some_and(|t| self.useful_at >= t || now >= t.plus_millis(PROVEN_MS));
+        if proven {
+            0
+        } else {
+            now.since(self.useful_at).as_secs()
+        }
+    }
+
     /// The next message from the peer.
     pub(crate) fn receive(&mut self, now: Nanos) -> Option<Vec<u8>> {
+        if !self.is_connected() {
+            return None;
+        }
         let got = self.channel.as_mut()?.receive();
         match got {
             Ok(Some(message)) => {
                 self.heard_at = now;
+                // Hello, error and echo: anybody can say that.
+                if message.get(1).is_some_and(|t| *t > 3) {
+                    self.useful_at = now;
+                }
                 if self.state == State::Idle {
                     self.enter(State::Active, now);
                 }
@@ -178,7 +273,7 @@ impl Rconn {
             }
             Ok(None) => None,
             Err(e) => {
-                self.disconnect(&e.to_string(), now);
+                self.broke(&e, now);
                 None
             }
         }
@@ -199,22 +294,50 @@ impl Rconn {
         now: Nanos,
         work: impl FnOnce(&mut Channel) -> Result<(), ChannelError>,
     ) {
-        if let Some(Err(e)) = self.channel.as_mut().map(work) {
-            self.disconnect(&e.to_string(), now);
+        if !self.is_connected() {
+            return;
         }
+        if let Some(Err(e)) = self.channel.as_mut().map(work) {
+            self.broke(&e, now);
+        }
+    }
+
+    fn broke(&mut self, error: &ChannelError, now: Nanos) {
+        let ours = self.address.is_some();
+        let why = match error {
+            ChannelError::Closed => {
+                if ours {
+                    tracing::info!(target: "rconn", "{}: connection closed by peer", self.name);
+                }
+                "End of file".to_owned()
+            }
+            other => {
+                let why = match other {
+                    ChannelError::Io(e) => reason(e),
+                    other => other.to_string(),
+                };
+                if ours {
+                    tracing::warn!(target: "rconn", "{}: connection dropped ({why})", self.name);
+                }
+                why
+            }
+        };
+        self.lose(&why, now);
     }
 
     /// Names what to wait for.
     pub(crate) fn wait(&self, now: Nanos, set: &mut base::poll::PollSet) {
         use std::os::fd::AsRawFd;
         if let Some(c) = &self.channel {
-            set.fd(c.as_raw_fd(), c.backlog() > 0);
+            let writable = c.backlog() > 0 || self.state == State::Connecting;
+            set.fd(c.as_raw_fd(), writable);
             if c.has_input() {
                 set.at_once();
             }
         }
         let due = match self.state {
             State::Backoff => self.state_since.plus_millis(self.backoff_ms),
+            State::Connecting => self.state_since.plus_millis(self.backoff_ms.max(1000)),
             State::Active if self.probe_ms > 0 => self.heard_at.plus_millis(self.probe_ms),
             State::Idle => self.state_since.plus_millis(self.probe_ms),
             _ => return,
@@ -228,7 +351,15 @@ impl Rconn {
     }
     /// True while connected.
     pub(crate) fn is_connected(&self) -> bool {
-        self.channel.is_some()
+        self.channel.is_some() && self.state != State::Connecting
+    }
+    /// The longest silence before a probe, milliseconds; 0 for never.
+    pub(crate) fn probe_ms(&self) -> u64 {
+        self.probe_ms
+    }
+    /// The address that is connected to, if it is one of a network.
+    pub(crate) fn remote(&self) -> Option<std::net::SocketAddr> {
+        self.address.as_ref().and_then(Address::remote)
     }
     /// Bytes that wait for the peer to read.
     pub(crate) fn backlog(&self) -> usize {
@@ -248,6 +379,15 @@ impl Rconn {
     }
 }
 
+/// The kernel's words, without the number.
+fn reason(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,7 +397,11 @@ mod tests {
     fn connects_probes_gives_up_and_comes_back() {
         let path = std::env::temp_dir().join(format!("ringway-rconn-{}", std::process::id()));
         let t = Nanos::from_millis;
-        let mut r = Rconn::to("unix:x", Address::Unix(path.clone()), t(0));
+        let mut r = Rconn::to(
+            ("br0<->unix:x", "unix:x"),
+            Address::Unix(path.clone()),
+            t(0),
+        );
         r.set_patience(4000, 5000);
         assert!(!r.run(t(0)), "nobody listens");
         assert_eq!(r.state(), State::Backoff);
