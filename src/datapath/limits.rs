@@ -68,6 +68,9 @@ pub const METERS_MAX: u32 = 1 << 18;
 /// Bands of a meter.
 pub const METER_BANDS_MAX: u8 = 8;
 
+/// Rounds without packets after which a thread that never sleeps looks at the clock.
+pub const TICK_ROUNDS: u32 = 1024;
+
 /// Seconds of one interval of load statistics.
 pub const INTERVAL_S: u64 = 5;
 /// Intervals kept.

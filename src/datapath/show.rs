@@ -371,6 +371,40 @@ fn packets(out: &mut String, f: &Figures, lasted: f64) {
     }
 }
 
+/// `ringway/pmd-sleep-show`: how long each thread sleeps and how long it takes to wake. A message is sent to
+/// each, and answered when it runs: to one that sleeps, that is the time to wake.
+#[must_use]
+pub fn pmd_sleep(dp: &Datapath, core: Option<u32>) -> String {
+    let hz = cycles_per_second().max(1);
+    let us = |cycles: u64| ratio(cycles, hz) * 1e6;
+    let mut out = String::new();
+    for pmd in selected(dp, core) {
+        title(&mut out, &pmd.shared);
+        let begun = crate::cycles::cycles();
+        let ran = pmd.call(|_| crate::cycles::cycles()).unwrap_or(begun);
+        let t = &pmd.shared.totals;
+        put!(
+            out,
+            "  sleeps: {}, {:.0} us asleep\n",
+            t.sleeps.get(),
+            us(t.asleep.get())
+        );
+        put!(
+            out,
+            "  naps: {}, late by {:.1} us on average, {:.1} us at most\n",
+            t.naps.get(),
+            us(t.late.get()) / ratio(t.naps.get().max(1), 1),
+            us(t.latest.get())
+        );
+        put!(
+            out,
+            "  time to wake for a message, just now: {:.1} us\n",
+            us(ran.saturating_sub(begun))
+        );
+    }
+    out
+}
+
 /// Cores of the threads that poll ports, in order.
 #[must_use]
 pub fn pmd_cores(dp: &Datapath) -> Vec<u32> {

@@ -101,13 +101,21 @@ fn describe(ufid: Ufid, put: &FlowPut, mark: u32) -> OffloadFlow {
         // A flow without a match on tags matches packets without tag only.
         mask.0.vlans[0].tci.set(Vlan::CFI | Vlan::VID_MASK);
     }
-    let text = Match::new(&put.key, &mask).to_string();
+    // That there is no further tag is not said.
+    let mut told = mask;
+    for (i, tag) in put.key.vlans.iter().enumerate().skip(1) {
+        if !tag.is_present() {
+            told.0.vlans[i].tci.set(0);
+        }
+    }
+    let text = Match::new(&put.key, &told).to_string();
+    told.0.in_port.set(0);
     mask.0.in_port.set(0);
     OffloadFlow {
         name: format!("ufid:{ufid}"),
         mark,
         text,
-        text_any_port: Match::new(&put.key, &mask).to_string(),
+        text_any_port: Match::new(&put.key, &told).to_string(),
         matcher: Box::new(Matcher {
             key: *put.key,
             mask,

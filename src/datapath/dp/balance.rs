@@ -5,7 +5,7 @@
 //! loads on some NUMA node smaller by the configured share. The conditions and the words are the peer's.
 
 use super::assign::{Algorithm, Decision, Placement, assign};
-use super::threads::{Facts, Loudness, log_decisions};
+use super::facts::{Facts, Loudness, log_decisions};
 use super::{Admin, Datapath};
 use crate::limits::INTERVALS;
 use base::clock::Nanos;

@@ -2,6 +2,7 @@
 //!
 //! * [`ports`]: adding, removing, re-attaching ports. [`threads`]: the set of packet threads, and which
 //!   polls what. [`assign`]: the decision, as a pure function. [`balance`]: when to decide anew.
+//! * [`facts`]: what it is decided from, and telling it.
 //! * [`operate`]: flow operations, sent to the threads they are for. [`dump`]: reading flows.
 //! * [`settings`]: configuration. [`handle`]: the `Dpif` trait over all of it.
 //!
@@ -11,6 +12,7 @@
 mod assign;
 mod balance;
 mod dump;
+mod facts;
 mod graves;
 mod handle;
 mod operate;

@@ -5,13 +5,8 @@
 
 use super::ops::{Answers, Request};
 use super::{Job, Pmd, PmdShared};
-use crate::cycles::cycles;
-use crate::limits::{IDLE_SPINS, NAP_US, SLEEP_MS};
 use crate::mailbox::ask;
-use base::poll::PollSet;
 use base::sync::{Arc, AtomicBool, JoinHandle, Mutex, lock, spawn};
-use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 /// Something to be done on a packet thread.
 type Call = Box<dyn FnOnce(&mut Pmd) + Send>;
@@ -87,7 +82,7 @@ impl PmdHandle {
             {
                 tracing::warn!(target: "dpif_netdev", "cannot pin to core {}: {e}", core.0);
             }
-            run(&mut pmd);
+            super::sleep::run(&mut pmd);
         })?;
         Ok(Self::new(shared, Runner::Thread(Mutex::new(Some(thread)))))
     }
@@ -171,77 +166,5 @@ impl PmdHandle {
 impl Drop for PmdHandle {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// The body of a packet thread.
-fn run(pmd: &mut Pmd) {
-    let mut idle = 0;
-    let mut waits = PollSet::new();
-    let mut naps = 0;
-    while !pmd.is_stopped() {
-        if pmd.turn() {
-            (idle, naps) = (0, 0);
-            continue;
-        }
-        idle += 1;
-        if idle < pmd.patience() {
-            std::hint::spin_loop();
-            continue;
-        }
-        naps += 1;
-        pmd.sleep(&mut waits, naps);
-        pmd.tick();
-    }
-    pmd.run_all_messages();
-}
-
-impl Pmd {
-    /// Empty rounds before sleeping. Threads of ports that are not polled do not wait: their queues cost a
-    /// system call to look at.
-    fn patience(&self) -> u32 {
-        if self.shared().core.is_some() && !self.rxqs.is_empty() {
-            IDLE_SPINS
-        } else {
-            1
-        }
-    }
-
-    /// Sleeps until a packet or a message arrives, or something is due.
-    fn sleep(&mut self, waits: &mut PollSet, naps: u32) {
-        let begun = cycles();
-        let bell = Arc::clone(self.shared());
-        let bell = &bell.mailbox.bell;
-        bell.announce();
-        let mut blind = false;
-        let mut quiet = self.shared().mailbox.is_empty() && !self.has_jobs();
-        for slot in self.rxqs.iter_mut().filter(|s| !s.gone) {
-            match slot.rx.fd() {
-                Some(fd) => {
-                    quiet &= slot.rx.prepare_sleep();
-                    waits.fd(fd, false);
-                }
-                None => blind = true,
-            }
-        }
-        if quiet && blind {
-            // Queues that cannot wake us are looked at often at first, then less so.
-            let nap = Duration::from_micros(NAP_US << (naps / 64).min(4));
-            *waits = PollSet::new();
-            bell.awake();
-            bell.wait(nap, || !self.shared().mailbox.is_empty());
-        } else if quiet {
-            waits.fd(bell.fd().as_raw_fd(), false);
-            waits.within(Duration::from_millis(SLEEP_MS));
-            let due = self.next_deadline().since(self.exec.now);
-            waits.within(due);
-            waits.wait();
-        } else {
-            *waits = PollSet::new();
-        }
-        bell.awake();
-        let totals = &self.shared().totals;
-        totals.sleeps.add_local(1);
-        totals.asleep.add_local(cycles().wrapping_sub(begun));
     }
 }

@@ -3,7 +3,8 @@
 //! * [`Pmd`]: everything it owns. Nobody else touches any of it; see [`crate::mailbox`].
 //! * [`PmdShared`]: what others see of it: mailbox, flow list, counters.
 //! * [`perf`]: distributions, when they are wanted. [`process`]: one batch. [`ops`]: flow operations. [`turn`]: one round of polling, and timers.
-//! * [`handle`]: control threads' end, with or without a thread behind it.
+//! * [`sleep`]: its body, and when it sleeps. [`handle`]: control threads' end, with or without a thread
+//!   behind it.
 //!
 //! The thread of ports that are not polled (`tap`, `system`, `internal`, `dummy`) is one of these too; it
 //! sleeps as soon as there is nothing to do.
@@ -12,6 +13,7 @@ mod handle;
 mod ops;
 pub(crate) mod perf;
 mod process;
+mod sleep;
 mod stats;
 mod turn;
 
@@ -100,6 +102,8 @@ pub(crate) struct Pmd {
     stop: bool,
     ranked: Nanos,
     interval: stats::Interval,
+    /// Most packets that one queue brought in the last round.
+    most: u64,
     /// There while `pmd-perf-metrics` is set.
     perf: Option<Box<Perf>>,
 }
@@ -151,6 +155,7 @@ impl Pmd {
             stop: false,
             ranked: now,
             interval: stats::Interval::new(now),
+            most: 0,
             perf: None,
         })
     }

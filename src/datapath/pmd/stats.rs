@@ -102,6 +102,10 @@ pub(crate) struct PmdTotals {
     pub(crate) busy_rounds: Counter,
     pub(crate) idle_rounds: Counter,
     pub(crate) sleeps: Counter,
+    /// Sleeps that ended by themselves; by how many cycles too late they did, together and at most.
+    pub(crate) naps: Counter,
+    pub(crate) late: Counter,
+    pub(crate) latest: Counter,
     /// Cycles of an interval, busy or not; 0 before the first has passed.
     pub(crate) interval: AtomicU64,
     pub(crate) busy_history: History,
@@ -209,6 +213,9 @@ impl PmdTotals {
             busy_rounds: Counter::new(),
             idle_rounds: Counter::new(),
             sleeps: Counter::new(),
+            naps: Counter::new(),
+            late: Counter::new(),
+            latest: Counter::new(),
             interval: AtomicU64::new(0),
             busy_history: History::default(),
             overloaded: AtomicU64::new(0),

@@ -9,8 +9,9 @@ use base::sync::Ordering;
 use odp::{DropReason, OdpPort};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What one packet is worth where cycles may not be looked at.
+/// What one packet is worth where cycles may not be looked at, and what a round without any.
 const WORTH: u64 = 100;
+const ROUND_WORTH: u64 = 10;
 
 impl Pmd {
     /// One round: true when anything was done.
@@ -66,7 +67,7 @@ impl Pmd {
 
     fn spent(&self, begun: u64, packets: u64) -> u64 {
         if self.common.repeatable {
-            packets * WORTH
+            (packets * WORTH).max(ROUND_WORTH)
         } else {
             cycles().wrapping_sub(begun)
         }
@@ -115,12 +116,14 @@ impl Pmd {
     /// Polls each rx queue once; returns packets received.
     pub(super) fn poll_all(&mut self) -> u64 {
         let mut received = 0;
+        self.most = 0;
         // The clock is read once per round that has packets.
         let mut fresh = false;
         for i in 0..self.rxqs.len() {
             for _ in 0..RX_BURSTS {
                 let n = self.poll_one(i, &mut fresh);
                 received += n;
+                self.most = self.most.max(n);
                 if n == 0 {
                     break;
                 }

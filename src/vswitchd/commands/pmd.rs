@@ -100,6 +100,9 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
             String::new()
         })
     });
+    commands.add("ringway/pmd-sleep-show", usage, 0..=3, |s, args| {
+        with(s, args, |dp, x| show::pmd_sleep(dp, x.core))
+    });
     let usage = "[-pmd core] [-secs secs] [dp]";
     commands.add("dpif-netdev/pmd-rxq-show", usage, 0..=5, |s, args| {
         with(s, args, |dp, x| show::pmd_rxq(dp, x.core, x.secs))
@@ -118,6 +121,10 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
             rules.before, rules.after, rules.extend, rules.us, rules.queue);
         PerfLog::global().set(rules);
         Ok(String::new())
+    });
+    commands.add("dpif-netdev/bond-show", "[dp]", 0..=1, |s, args| {
+        // Bonds are translated into outputs (`lb_output_action` is no feature here): the datapath has none.
+        find(s, args.first().copied()).map(|_| String::new())
     });
     commands.add("dpif-netdev/pmd-rxq-rebalance", "[dp]", 0..=1, |s, args| {
         let dpif = find(s, args.first().copied())?;
