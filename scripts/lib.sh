@@ -4,6 +4,8 @@
 BUILD_PACKAGES="ca-certificates clang libclang-dev gcc make m4 pkg-config libelf-dev zlib1g-dev libbpf-dev linux-libc-dev"
 RUN_PACKAGES="iproute2 iputils-ping ethtool iperf3 procps"
 TEST_PACKAGES="openvswitch-switch openvswitch-common tcpdump bpftool"
+# What scripts/build-dpdk needs, and the drivers DPDK ports are tested with.
+DPDK_PACKAGES="libdpdk-dev gcc pkg-config"
 RUST_MIN=1.95
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }

@@ -33,6 +33,8 @@ const UNSAFE: &[&str] = &[
     "src/base/cpu.rs",
     "src/base/poll.rs",
     "src/netdev/afxdp/rings.rs",
+    "src/netdev/dpdk/burst.rs",
+    "src/netdev/dpdk/library.rs",
     "src/netdev/linux/ioctl.rs",
     "src/netdev/linux/socket.rs",
     "src/netdev/vhost/call.rs",

@@ -20,6 +20,11 @@ pub trait Provider: Send + Sync + Debug {
     fn class(&self) -> &'static str;
     /// True when its rx queues are polled by PMD threads, false when by the sleeping main loop.
     fn is_pmd(&self) -> bool;
+    /// True when the class is shown as one that this process has; false when it is only there to say what is
+    /// missing for it.
+    fn is_listed(&self) -> bool {
+        true
+    }
     /// Opens (and for `tap`, `internal` creates) a device. It is not configured yet.
     ///
     /// # Errors

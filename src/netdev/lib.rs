@@ -11,6 +11,7 @@
 pub mod afxdp;
 mod cnum;
 pub mod device;
+pub mod dpdk;
 pub mod dummy;
 pub mod error;
 pub mod fault;
@@ -46,6 +47,7 @@ pub fn providers() -> Vec<base::sync::Arc<dyn Provider>> {
     use base::sync::Arc;
     vec![
         Arc::new(afxdp::AfxdpProvider),
+        Arc::new(dpdk::DpdkProvider),
         Arc::new(system::SystemProvider),
         Arc::new(tap::TapProvider::tap()),
         Arc::new(tap::TapProvider::internal()),

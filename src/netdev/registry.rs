@@ -110,10 +110,12 @@ impl Registry {
         Err(refusal)
     }
 
-    /// Names of the registered classes, sorted.
+    /// Names of the registered classes that can be had, sorted.
     #[must_use]
     pub fn types(&self) -> Vec<&'static str> {
-        read(&self.0.classes).keys().copied().collect()
+        let classes = read(&self.0.classes);
+        let listed = classes.iter().filter(|(_, p)| p.is_listed());
+        listed.map(|(&class, _)| class).collect()
     }
 
     /// A class by name.
