@@ -765,7 +765,9 @@ impl Device for Dpdk {
 
 /// Of a driver's counters, those of queues, errors and drops: the others repeat what is known.
 fn is_worth_showing(name: &str) -> bool {
-    let queue = name.strip_prefix("rx_q").or_else(|| name.strip_prefix("tx_q"));
+    let queue = name
+        .strip_prefix("rx_q")
+        .or_else(|| name.strip_prefix("tx_q"));
     let queue = queue.is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()));
     queue
         || name.ends_with("_errors")

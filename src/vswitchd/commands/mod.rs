@@ -4,6 +4,7 @@ mod bridges;
 pub(crate) mod coverage;
 mod debug;
 mod dpctl;
+mod dpdk;
 mod dummy;
 mod implementations;
 mod packets;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Commands<Switch> {
     coverage::add(&mut commands);
     ringway::add(&mut commands);
     dpctl::add(&mut commands);
+    dpdk::add(&mut commands);
     trace::add(&mut commands);
     pmd::add(&mut commands);
     implementations::add(&mut commands);

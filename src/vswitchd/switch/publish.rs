@@ -137,11 +137,13 @@ impl Switch {
     fn root_row(&self) -> Row {
         let mut types = self.dpifs.types();
         types.sort();
+        let dpdk = netdev::dpdk::status();
         Row::from([
             ("datapath_types".to_owned(), Datum::set(types)),
             ("iface_types".to_owned(), Datum::set(self.registry.types())),
             ("ovs_version".to_owned(), Datum::one("3.1.0")),
-            ("dpdk_initialized".to_owned(), Datum::one(false)),
+            ("dpdk_initialized".to_owned(), Datum::one(dpdk.initialized)),
+            ("dpdk_version".to_owned(), Datum::optional(dpdk.version)),
         ])
     }
 }

@@ -19,6 +19,7 @@ impl Switch {
         self.errors.clear();
         self.settle_conversations();
         flow::set_vlan_limit(settings::vlan_limit(&model.settings));
+        netdev::dpdk::init(&self.program, &model.settings);
         self.remove_bridges(&model);
         self.remove_ports(&model);
         for (name, bridge) in &model.bridges {
