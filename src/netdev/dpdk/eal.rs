@@ -8,9 +8,9 @@
 //! end.
 
 use super::args;
+use super::attach;
 use super::library::{Dump, Library, line};
 use super::memory::Memory;
-use super::port;
 use crate::device::Config;
 use base::log::RateLimit;
 use base::sync::{Arc, Mutex, OnceLock, lock};
@@ -188,7 +188,7 @@ extern "C" fn log(level: u32, text: *const c_char, len: usize) {
 
 /// Takes an event, on one of DPDK's own threads.
 extern "C" fn event(port: u16, what: u32) {
-    port::happened(port, what);
+    attach::happened(port, what);
 }
 
 /// What the calling thread is to DPDK.

@@ -7,6 +7,7 @@
 //! * [`args`]: the command line DPDK is started with.
 //! * [`memory`]: pools of mbufs, shared by ports of the same MTU and NUMA node.
 //! * [`burst`]: mbufs as [`packet::Frame`]s and back, in place.
+//! * [`attach`]: devices found or brought in by their arguments.
 //! * [`options`], [`port`], [`queue`]: the class itself.
 //!
 //! Process-wide, as DPDK is: it is started at most once and never stopped. A packet that goes from one DPDK port
@@ -15,6 +16,7 @@
 //! Limits: 64 queues of each kind by option, 4096 descriptors a queue, MTU 68 to 9702 bytes.
 
 mod args;
+mod attach;
 mod burst;
 mod eal;
 mod library;

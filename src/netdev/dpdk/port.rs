@@ -5,17 +5,18 @@
 //! A setup that failed is tried again after a pause that doubles from 1 s to 32 s.
 //!
 //! Threads: control threads, under [`Dpdk::state`]; packet threads only read [`Shared`]'s atomics; DPDK's own
-//! threads tell of events through [`happened`].
+//! threads tell of events through [`super::attach::happened`].
 
+use super::attach::{Attached, Shared};
 use super::eal::Eal;
-use super::library::{Info, Library, LinkState, STEPS, Setup};
+use super::library::{Info, LinkState, STEPS, Setup};
 use super::memory::{Request, Share};
 use super::options::Options;
 use super::queue::{Queues, Rx, Tx};
-use crate::device::{Config, Device, DeviceFlags, LinkFeatures, RxQueue, Stats, TxQueue, TxReport};
+use crate::device::{Config, Device, DeviceFlags, LinkFeatures, RxQueue, Stats, TxQueue};
 use crate::error::NetdevError;
 use base::clock::monotonic_ns;
-use base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Counter, Mutex, Ordering, Weak, lock};
+use base::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, lock};
 use std::collections::BTreeMap;
 use wire::EthAddr;
 
@@ -31,70 +32,6 @@ const MTU_MAX: u32 = 9728 - 14 - 4 - 8;
 const L2_BYTES: u32 = 14 + 4;
 /// `IF_TYPE_ETHERNETCSMACD`.
 const IF_TYPE: u32 = 6;
-
-/// What queues and events share with the port.
-#[derive(Debug)]
-pub(super) struct Shared {
-    name: String,
-    mtu: AtomicU32,
-    up: AtomicBool,
-    gone: AtomicBool,
-    reset: AtomicBool,
-    seq: AtomicU64,
-    tx_full: Counter,
-    tx_too_big: Counter,
-    tx_error: Counter,
-}
-
-impl Shared {
-    #[inline]
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
-    }
-    #[inline]
-    pub(super) fn is_up(&self) -> bool {
-        self.up.load(Ordering::Relaxed)
-    }
-    #[inline]
-    pub(super) fn mtu(&self) -> u32 {
-        self.mtu.load(Ordering::Relaxed)
-    }
-    pub(super) fn gone(&self) -> NetdevError {
-        NetdevError::Gone {
-            dev: self.name.clone(),
-        }
-    }
-    /// Counts what a burst lost.
-    #[cold]
-    pub(super) fn book(&self, r: &TxReport) {
-        self.tx_full.add_shared(u64::from(r.full));
-        self.tx_too_big.add_shared(u64::from(r.too_big));
-        self.tx_error.add_shared(u64::from(r.error));
-    }
-    fn changed(&self) {
-        self.seq.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Ports by DPDK's number, for events and to see who has a device.
-static PORTS: Mutex<BTreeMap<u16, Weak<Shared>>> = Mutex::new(BTreeMap::new());
-
-fn port_of(number: u16) -> Option<Arc<Shared>> {
-    lock(&PORTS).get(&number).and_then(Weak::upgrade)
-}
-
-/// Something happened to a port: 1 it was unplugged, 2 it wants a reset, 3 its link changed.
-pub(super) fn happened(number: u16, what: u32) {
-    let Some(shared) = port_of(number) else {
-        return;
-    };
-    match what {
-        1 => shared.gone.store(true, Ordering::Relaxed),
-        2 => shared.reset.store(true, Ordering::Relaxed),
-        _ => {}
-    }
-    shared.changed();
-}
 
 /// Devices whose links are looked at from time to time.
 static DEVICES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
@@ -113,86 +50,6 @@ pub(super) fn look_at_links() {
     }
 }
 
-/// A device that DPDK has for us. Dropping it closes it, and removes it if it was brought in by us.
-#[derive(Debug)]
-pub(super) struct Attached {
-    eal: Arc<Eal>,
-    port: u16,
-    devargs: String,
-    ours: bool,
-}
-
-impl Attached {
-    #[inline]
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-    pub(super) fn library(&self) -> Library {
-        self.eal.library
-    }
-
-    /// Finds the device, or has a driver take it up.
-    fn new(eal: &Arc<Eal>, shared: &Arc<Shared>, devargs: &str) -> Result<Arc<Self>, NetdevError> {
-        let library = eal.library;
-        let found = library.find(devargs);
-        let ours = found.is_err();
-        let found = match found {
-            Err(_) => library.probe(devargs).and_then(|()| library.find(devargs)),
-            found => found,
-        };
-        let Ok(port) = found else {
-            return Err(warn(
-                format!("Error attaching device '{devargs}' to DPDK"),
-                libc::EINVAL,
-            ));
-        };
-        let mut ports = lock(&PORTS);
-        if let Some(other) = ports.get(&port).and_then(Weak::upgrade)
-            && !Arc::ptr_eq(&other, shared)
-        {
-            let text = format!(
-                "'{}' is trying to use device '{devargs}' which is already in use by '{}'",
-                shared.name, other.name
-            );
-            return Err(warn(text, libc::EADDRINUSE));
-        }
-        ports.insert(port, Arc::downgrade(shared));
-        if ours {
-            tracing::info!(target: "netdev_dpdk", "Device '{devargs}' attached to DPDK");
-        }
-        Ok(Arc::new(Self {
-            eal: Arc::clone(eal),
-            port,
-            devargs: devargs.to_owned(),
-            ours,
-        }))
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        let result = self.library().detach(self.port, self.ours);
-        lock(&PORTS).remove(&self.port);
-        match result {
-            Ok(()) if self.ours => {
-                tracing::info!(target: "netdev_dpdk",
-                    "Device '{}' has been removed and detached", self.devargs);
-            }
-            Ok(()) => {
-                tracing::info!(target: "netdev_dpdk", "Device '{}' has been removed", self.devargs);
-            }
-            Err(errno) => tracing::error!(target: "netdev_dpdk",
-                "Device '{}' can not be detached: {}.", self.devargs, self.library().strerror(errno)),
-        }
-    }
-}
-
-/// A refusal that is logged as well.
-fn warn(text: String, errno: i32) -> NetdevError {
-    tracing::warn!(target: "netdev_dpdk", "{text}");
-    NetdevError::BadConfig { text, errno }
-}
-
 /// What a setup depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Wanted {
@@ -205,6 +62,8 @@ struct Wanted {
 #[derive(Debug, Default)]
 struct State {
     wanted: Wanted,
+    /// The device runs, or did when we last looked.
+    started: bool,
     /// What the last successful setup was asked for.
     applied: Option<Wanted>,
     attached: Option<Arc<Attached>>,
@@ -237,17 +96,7 @@ pub(super) struct Dpdk(Arc<Inner>);
 
 impl Dpdk {
     pub(super) fn new(name: &str, eal: Arc<Eal>) -> Self {
-        let shared = Arc::new(Shared {
-            name: name.to_owned(),
-            mtu: AtomicU32::new(1500),
-            up: AtomicBool::new(true),
-            gone: AtomicBool::new(false),
-            reset: AtomicBool::new(false),
-            seq: AtomicU64::new(1),
-            tx_full: Counter::new(),
-            tx_too_big: Counter::new(),
-            tx_error: Counter::new(),
-        });
+        let shared = Shared::new(name);
         let mut state = State::default();
         state.wanted.mtu = 1500;
         state.wanted.n_txq = 2;
@@ -302,6 +151,7 @@ impl Inner {
         }
         s.memory = None;
         s.info = None;
+        s.started = false;
         s.attached = None;
         let a = Attached::new(&self.eal, &self.shared, &s.wanted.options.devargs).inspect_err(
             |_| {
@@ -321,7 +171,9 @@ impl Inner {
         s.remark = None;
         let attached = self.attach(s)?;
         let port = attached.port;
-        library.stop(port);
+        if std::mem::take(&mut s.started) {
+            library.stop(port);
+        }
         self.shared.reset.store(false, Ordering::Relaxed);
         let info = library
             .info(port)
@@ -336,6 +188,7 @@ impl Inner {
         library
             .configure(port, &mut setup)
             .map_err(|(step, errno)| self.refusal(&setup, step, errno))?;
+        s.started = true;
         let memory = s.memory.clone().expect("planned with it");
         s.queues = Some(Queues::new(
             setup.n_rxq,

@@ -3,11 +3,11 @@
 //! A tx queue below the last belongs to one packet thread, which sends without a lock; the last is shared, under
 //! a lock, by everybody else: control threads, and packet threads that found none of their own.
 
+use super::attach::{Attached, Shared};
 use super::burst::{self, MbufPool, QueueId};
 use super::eal::attach_thread;
 use super::library::Library;
 use super::memory::Share;
-use super::port::{Attached, Shared};
 use crate::device::{RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
 use crate::offload::is_unfinished;
@@ -80,7 +80,7 @@ impl Rx {
     pub(super) fn open(queues: &Arc<Queues>, queue: u32) -> Option<Self> {
         let library = queues.attached.library();
         Some(Self {
-            id: (queues.attached.port(), take(&queues.rx, queue)?),
+            id: (queues.attached.port, take(&queues.rx, queue)?),
             queues: Arc::clone(queues),
             library,
             pool: MbufPool::get(library),
@@ -155,7 +155,7 @@ impl Tx {
         };
         let library = queues.attached.library();
         Self {
-            id: (queues.attached.port(), own.unwrap_or(last)),
+            id: (queues.attached.port, own.unwrap_or(last)),
             queues: Arc::clone(queues),
             library,
             pool: MbufPool::get(library),
