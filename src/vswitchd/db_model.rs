@@ -191,7 +191,9 @@ fn read_bridge(
         };
         ids.controllers
             .insert((name.to_owned(), target.clone()), uuid);
-        b.controllers.insert(target, read_controller(&c));
+        if may_be_used(name, &target) {
+            b.controllers.insert(target, read_controller(&c));
+        }
     }
     for uuid in row.refs("mirrors") {
         let Some(m) = replica.row("Mirror", uuid).map(Columns) else {
@@ -261,6 +263,47 @@ fn read_flow_tables(
         out.insert(number, table);
     }
     out
+}
+
+static REFUSED: base::log::RateLimit = base::log::RateLimit::new(1, 5);
+
+/// False for a unix socket that somebody who can only write to the database must not make or use: it would be
+/// outside the run-time directory.
+fn may_be_used(bridge: &str, target: &str) -> bool {
+    let rundir = crate::paths::rundir();
+    let rundir = rundir.display();
+    let (allowed, fine) = if let Some(path) = target.strip_prefix("unix:") {
+        let allowed = format!("{rundir}/");
+        let fine = !path.contains('/') || path.starts_with(&allowed) && !path.contains("..");
+        (allowed, fine)
+    } else if let Some(path) = target.strip_prefix("punix:") {
+        let allowed = format!("{rundir}/{bridge}.");
+        let rest = path.strip_prefix(&allowed);
+        let fine = rest.is_some_and(|rest| !rest.contains('/'));
+        (allowed, fine)
+    } else {
+        return true;
+    };
+    if !fine && target.starts_with("unix:") {
+        base::log_rl!(
+            REFUSED,
+            ERROR,
+            "bridge",
+            "bridge {bridge}: Not connecting to socket controller \"{target}\" due to possibility for remote exploit.  \
+             Instead, specify socket in permitted directory \"unix:{allowed}\" or connect to \
+             \"unix:{rundir}/{bridge}.mgmt\" (which is always available without special configuration)."
+        );
+    } else if !fine {
+        base::log_rl!(
+            REFUSED,
+            ERROR,
+            "bridge",
+            "bridge {bridge}: Not adding Unix domain socket controller \"{target}\" due to possibility of overwriting \
+             local files. Instead, specify path in permitted format \"punix:{allowed}*\" or connect to \
+             \"unix:{rundir}/{bridge}.mgmt\" (which is always available without special configuration)."
+        );
+    }
+    fine
 }
 
 fn read_controller(c: &Columns<'_>) -> ControllerModel {

@@ -6,7 +6,9 @@
 //! * [`tables`]: configuration of flow tables.
 //! * [`publish`]: status for the database.
 
+mod local;
 mod mirrors;
+mod numbers;
 mod publish;
 mod reconcile;
 mod rules;
@@ -61,6 +63,10 @@ pub(crate) struct Switch {
     retry_at: Nanos,
     housekeeping_at: Nanos,
     statistics_at: Nanos,
+    /// Sum of the devices' change counters when they were last looked at.
+    changes_seen: u64,
+    /// Controllers and packets wait until what ran before was put back (`flow-restore-wait`).
+    restoring: bool,
     history: History,
     configured: bool,
     /// Rounds of revalidation asked for when time was last moved, by datapath type.
@@ -99,6 +105,8 @@ impl Switch {
             retry_at: Nanos::ZERO,
             housekeeping_at: Nanos::ZERO,
             statistics_at: Nanos::ZERO,
+            changes_seen: 0,
+            restoring: true,
             history: History::default(),
             configured: false,
             warped: Vec::new(),
@@ -137,6 +145,12 @@ impl Switch {
                 busy |= backer.run();
             }
             self.try_again(now);
+            let changes = self.device_changes();
+            if changes != self.changes_seen {
+                self.settle_local_ports(&self.model);
+                self.changes_seen = self.device_changes();
+                self.statistics_at = Nanos::ZERO;
+            }
             if self.history.is_due(now) {
                 let counts = coverage::counts(self);
                 self.history.keep(now, counts);

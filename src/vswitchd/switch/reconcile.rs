@@ -3,7 +3,7 @@
 //! Order: bridges that go, ports that go (so that their names and numbers are free), bridges that come, ports that
 //! come or change, rules. A part that fails is named and does not stop the rest.
 
-use super::{Switch, mirrors, rules, settings, tables};
+use super::{Switch, local, mirrors, numbers, rules, settings, tables};
 use crate::controllers::{Conversation, has_owners};
 use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
 use backer::{Backer, BackerError, Bridge, BridgeSettings, IfaceConfig, Options, PortConfig};
@@ -22,6 +22,7 @@ impl Switch {
         netdev::dpdk::init(&self.program, &model.settings);
         self.remove_bridges(&model);
         self.remove_ports(&model);
+        self.free_numbers(&model);
         for (name, bridge) in &model.bridges {
             let type_name = type_of(bridge);
             if let Err(e) = self.bring_up(name, &type_name, bridge, &model) {
@@ -61,9 +62,27 @@ impl Switch {
                 tracing::error!(target: "bridge", "bridge {name}: {e}");
             }
         }
+        self.settle_local_ports(&model);
         self.set_datapath_ids(&model);
-        self.configure_conversations(&model);
+        self.restore_ends(&model);
+        if self.restoring {
+            self.configure_conversations(&without_controllers(&model));
+        } else {
+            self.configure_conversations(&model);
+        }
         self.model = model;
+    }
+
+    /// Misses wait as long as `flow-restore-wait` says so, from the start on; once over, it does not come again.
+    fn restore_ends(&mut self, model: &Model) {
+        let waits = model.settings.get("flow-restore-wait");
+        let before = self.restoring;
+        self.restoring &= waits.is_some_and(|w| w == "true");
+        if before {
+            for backer in self.backers.values() {
+                backer.dpif().recv_set(!self.restoring);
+            }
+        }
     }
 
     /// Lets long changes by controllers end, before the tables are changed from here.
@@ -203,8 +222,11 @@ impl Switch {
         } else {
             backer.bridge_add(name, wanted).map_err(|e| e.to_string())?;
         }
-        for (port_name, port) in &bridge.ports {
-            let config = port_config(name, port_name, port);
+        let hwaddr = local::hwaddr(bridge);
+        for (port_name, port) in numbers::by_wish(&bridge.ports) {
+            let mut config = port_config(name, port_name, port);
+            let locals = config.interfaces.iter_mut().filter(|i| i.name == name);
+            locals.for_each(|i| i.mac = hwaddr);
             if let Err(e) = backer.port_set(name, config) {
                 tracing::error!(target: "bridge", "{e}");
                 for interface in port.interfaces.keys() {
@@ -232,6 +254,15 @@ impl Switch {
         settings::apply(&backer, &model.settings);
         Ok(backer)
     }
+}
+
+/// The model as long as nobody may be connected to.
+fn without_controllers(model: &Model) -> Model {
+    let mut model = model.clone();
+    for bridge in model.bridges.values_mut() {
+        bridge.controllers.clear();
+    }
+    model
 }
 
 /// A bridge's datapath id: `other_config:datapath-id`, or its address.
@@ -311,6 +342,25 @@ fn vlan_mode(text: &str) -> Option<VlanMode> {
     })
 }
 
+/// The address that an internal port is to have. Of the local port the bridge decides.
+fn mac(name: &str, local: bool, i: &InterfaceModel) -> Option<wire::EthAddr> {
+    let text = i
+        .mac
+        .as_deref()
+        .filter(|_| local || i.class == "internal")?;
+    let mac: wire::EthAddr = text.parse().ok()?;
+    if local {
+        tracing::error!(target: "bridge",
+            "interface {name}: ignoring mac in Interface record (use Bridge record to set local port's mac)");
+        None
+    } else if mac.is_multicast() {
+        tracing::error!(target: "bridge", "interface {name}: cannot set MAC to multicast address");
+        None
+    } else {
+        Some(mac)
+    }
+}
+
 fn iface_config(bridge: &str, name: &str, i: &InterfaceModel) -> IfaceConfig {
     let local = name == bridge;
     let class = if local { "internal" } else { i.class.as_str() };
@@ -322,7 +372,7 @@ fn iface_config(bridge: &str, name: &str, i: &InterfaceModel) -> IfaceConfig {
         i.number.map(OfPort)
     };
     config.mtu_request = i.mtu;
-    config.mac = i.mac.as_deref().and_then(|m| m.parse().ok());
+    config.mac = mac(name, local, i);
     config.datapath.clone_from(&i.settings);
     config
 }

@@ -1,0 +1,106 @@
+//! What a bridge's own ports have from the others: the local port's address and internal ports' MTU.
+//!
+//! The local port has the address that is configured (`other_config:hwaddr`), else the lowest universally
+//! administered one among the bridge's other ports, else its own. An internal port without `mtu_request` has the
+//! smallest MTU of the bridge's other ports.
+
+use super::Switch;
+use crate::model::{BridgeModel, Model};
+use backer::{Bridge, Iface, MirrorOutput};
+use wire::EthAddr;
+
+/// MTU where nothing says otherwise, bytes.
+const MTU_DEFAULT: u32 = 1500;
+
+impl Switch {
+    /// Gives local and internal ports what they should have.
+    pub(super) fn settle_local_ports(&self, model: &Model) {
+        for (name, bridge) in self.backers.values().flat_map(|b| b.bridges()) {
+            let wanted = model.bridges.get(name).and_then(hwaddr);
+            if wanted.is_none() {
+                settle_address(name, bridge);
+            }
+            settle_mtu(bridge);
+        }
+    }
+
+    /// A number that changes whenever a device of any bridge does.
+    pub(super) fn device_changes(&self) -> u64 {
+        let bridges = self.backers.values().flat_map(|b| b.bridges().values());
+        bridges
+            .flat_map(Bridge::ifaces)
+            .fold(0, |sum: u64, i| sum.wrapping_add(i.device.change_seq()))
+    }
+}
+
+/// The configured address of a bridge; one that is none, or a multicast one, is named in the log and not used.
+pub(super) fn hwaddr(wanted: &BridgeModel) -> Option<EthAddr> {
+    let text = wanted.settings.get("hwaddr")?;
+    match text.parse::<EthAddr>() {
+        Ok(mac) if mac.is_multicast() => {
+            tracing::error!(target: "bridge", "cannot set mac address to multicast address {mac}");
+            None
+        }
+        Ok(mac) if mac == EthAddr::ZERO => {
+            tracing::error!(target: "bridge", "cannot set mac address to all zeros");
+            None
+        }
+        Ok(mac) => Some(mac),
+        Err(()) => {
+            tracing::warn!(target: "bridge", "other_config:hwaddr: {text:?} is no Ethernet address");
+            None
+        }
+    }
+}
+
+fn is_internal(iface: &Iface) -> bool {
+    iface.config.class == "internal"
+}
+
+fn settle_address(name: &str, bridge: &Bridge) {
+    let Some(local) = bridge.iface(name) else {
+        return;
+    };
+    let is_output = |port: &str| {
+        let to =
+            |m: &backer::Mirror| matches!(&m.config.output, MirrorOutput::Port(p) if p == port);
+        bridge.mirrors.iter().any(to)
+    };
+    let others = bridge.ports.iter().filter(|(n, _)| !is_output(n));
+    let ifaces = others
+        .flat_map(|(_, p)| p.ifaces.values())
+        .filter(|i| !is_internal(i));
+    let lowest = ifaces
+        .map(|i| i.device.etheraddr())
+        .filter(may_be_taken)
+        .min();
+    if let Some(mac) = lowest.filter(|mac| *mac != local.device.etheraddr())
+        && let Err(e) = local.device.set_etheraddr(mac)
+    {
+        tracing::error!(target: "bridge", "bridge {name}: failed to set bridge Ethernet address: {e}");
+    }
+}
+
+/// An address that somebody gave to one device in the world.
+fn may_be_taken(mac: &EthAddr) -> bool {
+    const LOCAL: u8 = 2;
+    !mac.is_multicast() && mac.0[0] & LOCAL == 0 && *mac != EthAddr::ZERO
+}
+
+fn settle_mtu(bridge: &Bridge) {
+    let follows = |i: &&Iface| is_internal(i) && i.config.mtu_request.is_none();
+    let leads = |i: &&Iface| !follows(i) && i.device.patch_peer().is_none();
+    let smallest = bridge
+        .ifaces()
+        .filter(leads)
+        .filter_map(|i| i.device.mtu())
+        .min();
+    let mtu = smallest.unwrap_or(MTU_DEFAULT);
+    for iface in bridge.ifaces().filter(follows) {
+        if iface.device.mtu().is_some_and(|now| now != mtu)
+            && let Err(e) = iface.device.set_mtu(mtu)
+        {
+            tracing::debug!(target: "bridge", "{}: {e}", iface.name());
+        }
+    }
+}
