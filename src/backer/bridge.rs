@@ -2,6 +2,7 @@
 
 use crate::config::{BridgeSettings, IfaceConfig, PortConfig};
 use crate::mirrors::Mirror;
+use crate::tunnels;
 use base::sync::{Arc, Mutex, RwLock, lock, write};
 use flow::{OdpPort, OfPort};
 use l2::MacTable;
@@ -189,6 +190,10 @@ impl Iface {
     fn image(&self) -> XPort {
         let mut x = XPort::new(self.ofp, self.odp, self.name());
         x.class = self.device.class().to_owned();
+        if let Some(options) = self.device.tunnel_config() {
+            x.tunnel = Some(Box::new(tunnels::image(&options)));
+            x.packet_type = tunnels::packet_type(&options);
+        }
         let f = self.flags;
         x.port_down = f.port_down || !self.device.flags().up;
         (x.no_recv, x.no_recv_stp) = (f.no_recv, f.no_recv_stp);

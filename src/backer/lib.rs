@@ -31,6 +31,7 @@ pub mod send;
 pub mod show;
 #[cfg(test)]
 mod suite;
+mod tunnels;
 
 pub use backer::Backer;
 pub use bridge::{Bridge, Iface, Port, PortFlags};

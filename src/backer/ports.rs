@@ -183,8 +183,12 @@ impl Backer {
             let renumbered = number.is_some_and(|n| n != iface.ofp && self.is_free(bridge, n));
             if iface.config.class == wanted.class && !renumbered {
                 if iface.config != *wanted {
+                    let shared = self.shared_port_name(&iface.device);
                     self.configure(bridge, wanted, &mut iface)?;
                     changed.any = true;
+                    if self.shared_port_name(&iface.device) != shared {
+                        self.move_tunnel(bridge, &mut iface, changed)?;
+                    }
                 }
                 return Ok(iface);
             }
@@ -198,6 +202,26 @@ impl Backer {
         changed.any = true;
         changed.odp.push(iface.odp);
         Ok(iface)
+    }
+
+    /// Puts a tunnel onto the datapath port of its new options.
+    fn move_tunnel(
+        &mut self,
+        bridge: &str,
+        iface: &mut Iface,
+        changed: &mut Changed,
+    ) -> Result<(), BackerError> {
+        self.detach(iface);
+        changed.odp.push(iface.odp);
+        iface.odp = OdpPort::NONE;
+        let added = self.dp_port(&iface.device);
+        iface.odp = added.map_err(|source| BackerError::Port {
+            bridge: bridge.to_owned(),
+            interface: iface.name().to_owned(),
+            source,
+        })?;
+        changed.odp.push(iface.odp);
+        Ok(())
     }
 
     fn is_free(&self, bridge: &str, number: OfPort) -> bool {

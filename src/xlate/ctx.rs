@@ -83,6 +83,8 @@ pub(crate) struct Ctx<'a> {
     /// Bytes the actions would have as netlink attributes: what limits go by.
     pub(crate) action_bytes: usize,
     pub(crate) packet: Option<&'a [u8]>,
+    /// Something that goes wrong may be logged.
+    live: bool,
     pub(crate) now: Nanos,
     /// Effects will be applied.
     pub(crate) may_learn: bool,
@@ -172,6 +174,7 @@ impl<'a> Ctx<'a> {
             },
             action_bytes: 0,
             packet: input.packet,
+            live: input.live || input.packet.is_some(),
             now: input.now,
             may_learn: input.may_learn,
             trace: input.trace,
@@ -328,7 +331,7 @@ impl<'a> Ctx<'a> {
     pub(crate) fn complain(&mut self, text: impl FnOnce() -> String) {
         if let Some(t) = &mut self.trace {
             t.leaf(NodeKind::Error, text());
-        } else if self.packet.is_some() {
+        } else if self.live {
             base::log_rl!(
                 ERRORS,
                 WARN,
@@ -344,7 +347,7 @@ impl<'a> Ctx<'a> {
     pub(crate) fn remark(&mut self, text: impl FnOnce() -> String) {
         if let Some(t) = &mut self.trace {
             t.leaf(NodeKind::Warn, text());
-        } else if self.packet.is_some() {
+        } else if self.live {
             base::log_rl!(
                 INFOS,
                 INFO,
@@ -360,7 +363,7 @@ impl<'a> Ctx<'a> {
     pub(crate) fn mention(&mut self, kind: NodeKind, text: impl FnOnce() -> String) {
         if let Some(t) = &mut self.trace {
             t.leaf(kind, text());
-        } else if self.packet.is_some() {
+        } else if self.live {
             base::log_rl!(
                 DEBUGS,
                 DEBUG,

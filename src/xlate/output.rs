@@ -35,6 +35,8 @@ pub struct Input<'a> {
     pub flow: &'a Flow,
     /// The packet, when there is one: some protocols must be read beyond what a flow says.
     pub packet: Option<&'a [u8]>,
+    /// A packet is at hand, whether it is given here or not: what is wrong with it is worth a line in the log.
+    pub live: bool,
     /// The time.
     pub now: Nanos,
     /// Version of the tables to search; `None`: the newest of each bridge.
@@ -57,6 +59,7 @@ impl<'a> Input<'a> {
             bridge,
             flow,
             packet: None,
+            live: false,
             now,
             tables_version: None,
             start: Start::Tables,

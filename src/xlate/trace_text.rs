@@ -190,7 +190,10 @@ fn render(
         last.format(text, names);
     }
     text.push_str("\nMegaflow: ");
-    text.push_str(&text::matching(&Match::new(flow, mask), names));
+    let mut matched = Match::new(flow, mask);
+    let tun = snap.bridges.get(&req.bridge);
+    matched.tun = tun.map(|b| b.pipeline.tun_table());
+    text.push_str(&text::matching(&matched, names));
     text.push_str("\nDatapath actions: ");
     let datapath = DatapathNames(snap, req.names);
     text.push_str(&odp::format_actions(&out.actions, &datapath));

@@ -23,6 +23,9 @@ const ECN_CE: u8 = 3;
 /// "ECN-capable transport", the codepoint used for congestion on the outer header.
 const ECN_ECT_0: u8 = 2;
 
+/// Time to live where there is none to inherit.
+const DEFAULT_TTL: u8 = 64;
+
 static ECN_DROPS: RateLimit = RateLimit::new(5, 20);
 
 fn is_ce(tos: u8) -> bool {
@@ -84,12 +87,36 @@ fn fix<T: Copy>(slot: &mut T, value: FromFlow<T>) {
     }
 }
 
+/// Options that a tunnel's class does not have are not sent to the datapath.
+fn keep_options_of(class: &str, key: &mut TunnelKey) {
+    let none = Flow::zero().tunnel;
+    if class != "geneve" {
+        (key.present, key.opts, key.opts_len) = (none.present, none.opts, 0);
+        key.flags &= U16::new(!TunnelKey::F_UDPIF);
+    }
+    if class != "vxlan" {
+        (key.gbp_id, key.gbp_flags) = (none.gbp_id, 0);
+    }
+    if !class.ends_with("erspan") {
+        (key.erspan_ver, key.erspan_idx) = (0, none.erspan_idx);
+        (key.erspan_dir, key.erspan_hwid) = (0, 0);
+    }
+    if class != "gtpu" {
+        (key.gtpu_flags, key.gtpu_msgtype) = (0, 0);
+    }
+}
+
 impl<'a> Ctx<'a> {
     /// Sends the packet into a tunnel.
     pub(crate) fn send_tunnel(&mut self, port: &'a XPort) {
         let Some(cfg) = &port.tunnel else {
             return;
         };
+        if self.snap.features.tnl_push_pop {
+            // The datapath would send the outer packet by a route, and there are none.
+            self.note(NodeKind::Warn, || "native tunnel routing failed".into());
+            return;
+        }
         let before = self.flow.tunnel;
         self.outer_headers(cfg);
         if tunnel_dst(&self.flow.tunnel) == self.own_tunnel_dst {
@@ -105,7 +132,11 @@ impl<'a> Ctx<'a> {
         self.keep_tunnel_metadata(Site::TunnelKept);
         if self.flow.tunnel.is_set() && self.base.tunnel != self.flow.tunnel {
             self.base.tunnel = self.flow.tunnel;
-            let key = Box::new(self.flow.tunnel);
+            let mut key = Box::new(self.flow.tunnel);
+            keep_options_of(&port.class, &mut key);
+            if key.present.get() != 0 {
+                *key = self.tun().to_raw(&key);
+            }
             self.emit(Action::Set(SetKey::Tunnel(key)));
         }
         self.flow.tunnel = before;
@@ -150,7 +181,7 @@ impl<'a> Ctx<'a> {
                 self.wc.mark(Site::TunnelInherit, |m| m.nw_ttl = 0xff);
                 t.ip_ttl = ttl;
             }
-            fixed => t.ip_ttl = fixed.unwrap_or(0),
+            fixed => t.ip_ttl = fixed.unwrap_or(DEFAULT_TTL),
         }
         match cfg.tos {
             None if ip => {

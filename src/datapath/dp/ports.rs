@@ -62,7 +62,8 @@ fn netdev_error(e: &NetdevError) -> DpifError {
 impl Port {
     /// A sender for packet thread number `txq`.
     pub(super) fn open_tx(&self, txq: u32) -> Box<dyn TxQueue> {
-        if self.closed {
+        // Nothing leaves by a tunnel's own port: headers are pushed before, and another device sends them.
+        if self.closed || self.device.tunnel_config().is_some() {
             return Box::new(NoTx);
         }
         let n = self.device.n_txq();

@@ -241,6 +241,7 @@ impl Translator for World {
         flow.in_port.set(u32::from(at.in_port.0));
         let mut input = Input::new(at.bridge, &flow, ask.now);
         input.packet = ask.frame.map(packet::Frame::data);
+        input.live = ask.live;
         let out = xlate::translate(snapshot, input);
         if ask.live {
             explain(snapshot, &flow, at, &out, ask.now);

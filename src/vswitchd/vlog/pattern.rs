@@ -76,11 +76,12 @@ fn convert(kind: char, argument: &str, f: &Facts<'_>) -> String {
     }
 }
 
-/// The thread's name, except the main thread's.
+/// The thread's name, except the main thread's. Handlers do what the peer's userspace datapath does on the thread
+/// that met the packet, which for ports without a thread of their own is the main one.
 fn thread_name() -> Option<String> {
     std::thread::current()
         .name()
-        .filter(|n| *n != "main")
+        .filter(|n| *n != "main" && !n.starts_with("handler"))
         .map(str::to_owned)
 }
 
