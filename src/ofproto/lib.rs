@@ -36,6 +36,7 @@ pub mod ports;
 pub mod provider;
 pub mod rule;
 pub mod settings;
+mod show;
 pub mod switch;
 pub mod table_state;
 pub mod tables;

@@ -209,11 +209,11 @@ impl Ctx<'_> {
         rule
     }
 
-    /// Nothing a rule can match was changed so far.
+    /// Nothing a rule can match was changed so far. The port counts: a resubmit or a patch port may have given
+    /// the packet another one than it came in on.
     fn pristine(&self) -> bool {
         let mut now = self.flow;
         now.actset_output = self.upcall.actset_output;
-        now.in_port = self.upcall.in_port;
         now == *self.upcall
     }
 

@@ -40,6 +40,19 @@ fn add_dpif(commands: &mut Commands<Switch>) {
         let owner = owner.ok_or_else(|| "no such bridge".to_owned())?;
         Ok(owner.set_features(args.get(1).copied(), args.get(2).copied()))
     });
+    commands.add(
+        "bridge/dump-flows",
+        "[--offload-stats] bridge",
+        1..=2,
+        |s, args| {
+            let name = *args.last().ok_or("no bridge")?;
+            let now = s.clock().now();
+            let owner = s.backer_of(name).ok_or("no such bridge")?;
+            owner
+                .tables(name, |of| of.show_flows(now))
+                .map_err(|e| e.to_string())
+        },
+    );
     let usage = "[-m] [--names | --no-names] bridge";
     commands.add("dpif/dump-flows", usage, 1..=usize::MAX, |s, args| {
         let mut options = DumpOptions::default();

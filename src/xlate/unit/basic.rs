@@ -69,6 +69,20 @@ fn sets_are_masked_and_committed_once() {
 }
 
 #[test]
+fn a_search_with_another_port_is_not_compared_with_the_packet() {
+    let mut rig = Rig::new(3);
+    rig.flows(0, "in_port=1 actions=resubmit(,1),resubmit(9,2)");
+    let out = rig.translate(0, &Rig::flow("in_port=1"));
+    let pristine: Vec<_> = out
+        .deps
+        .lookups
+        .iter()
+        .map(|l| (l.table, l.pristine))
+        .collect();
+    assert_eq!(pristine, [(0, true), (1, true), (2, false)]);
+}
+
+#[test]
 fn resubmits_have_limits() {
     let mut rig = Rig::new(2);
     rig.flows(0, "actions=resubmit(1,0)");
