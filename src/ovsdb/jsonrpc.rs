@@ -252,6 +252,14 @@ impl Rpc {
         Ok(())
     }
 
+    /// True once the connection under it is there.
+    ///
+    /// # Errors
+    /// Why it will not come.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        self.stream.is_connected()
+    }
+
     /// Bytes the peer has not taken yet.
     #[must_use]
     pub fn backlog(&self) -> usize {

@@ -46,6 +46,7 @@ pub enum Event {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    Connecting,
     Schema,
     Monitor,
     Ready,
@@ -161,14 +162,15 @@ impl Session {
     /// The descriptor to wait on and whether to wait for writing too.
     #[must_use]
     pub fn interest(&self) -> Option<(RawFd, bool)> {
-        self.rpc.as_ref().map(|r| (r.as_raw_fd(), r.backlog() > 0))
+        let write = |r: &Rpc| r.backlog() > 0 || self.phase == Phase::Connecting;
+        self.rpc.as_ref().map(|r| (r.as_raw_fd(), write(r)))
     }
     /// When `run` must be called even if nothing arrives.
     #[must_use]
     pub fn deadline(&self) -> Nanos {
         if self.rpc.is_none() {
             self.retry_at
-        } else if self.probes() {
+        } else if self.probes() || self.phase == Phase::Connecting {
             self.heard_at.plus_millis(PROBE_MS)
         } else {
             Nanos(u64::MAX)
@@ -206,7 +208,13 @@ impl Session {
             if now < self.retry_at {
                 return events;
             }
-            self.connect(now, &mut events);
+            self.connect(now);
+        }
+        if self.phase == Phase::Connecting && self.rpc.is_some() {
+            self.await_connection(now, &mut events);
+            if self.phase == Phase::Connecting {
+                return events;
+            }
         }
         if let Err(e) = self.exchange(now, &mut events) {
             self.disconnect(now, &e.to_string(), &mut events);
@@ -214,22 +222,38 @@ impl Session {
         events
     }
 
-    fn connect(&mut self, now: Nanos, events: &mut Vec<Event>) {
-        match Stream::connect(&self.address) {
+    fn connect(&mut self, now: Nanos) {
+        match Stream::begin(&self.address) {
             Ok(stream) => {
                 self.rpc = Some(Rpc::new(stream));
-                self.phase = Phase::Schema;
+                self.phase = Phase::Connecting;
                 self.heard_at = now;
                 self.heard_bytes = 0;
                 self.probed = false;
                 self.has_lock = false;
+            }
+            Err(_) => self.schedule_retry(now),
+        }
+    }
+
+    /// Looks whether the connection is there by now; one that takes too long is given up.
+    fn await_connection(&mut self, now: Nanos, events: &mut Vec<Event>) {
+        let state = self.rpc.as_ref().map(Rpc::is_connected);
+        match state {
+            Some(Ok(true)) => {
+                self.phase = Phase::Schema;
+                self.heard_at = now;
                 events.push(Event::Connected);
                 let database = self.database.clone();
                 if let Err(e) = self.request("get_schema", json!([database]), Pending::Schema) {
                     self.disconnect(now, &e.to_string(), events);
                 }
             }
-            Err(_) => self.schedule_retry(now),
+            Some(Ok(false)) if now < self.heard_at.plus_millis(PROBE_MS) => {}
+            _ => {
+                self.rpc = None;
+                self.schedule_retry(now);
+            }
         }
     }
 

@@ -29,6 +29,9 @@ pub enum StreamError {
     /// The text is not an address we know.
     #[error("{0}: not a stream address (unix:PATH, tcp:IP:PORT, punix:PATH, ptcp:PORT[:IP])")]
     BadAddress(String),
+    /// An address with TLS.
+    #[error("{0}: this build has no TLS: use tcp: or unix: behind a tunnel of your own")]
+    NoTls(String),
     /// The kernel said no.
     #[error("{address}: {source}")]
     Io {
@@ -56,6 +59,7 @@ impl Address {
             "ptcp" => parse_port_host(rest, default_port)
                 .map(Self::PassiveTcp)
                 .ok_or_else(bad),
+            "ssl" | "pssl" => Err(StreamError::NoTls(text.to_owned())),
             _ => Err(bad()),
         }
     }
@@ -108,7 +112,7 @@ impl StreamError {
                 Some(n) => io::Error::from_raw_os_error(n),
                 None => source.kind().into(),
             },
-            Self::BadAddress(_) => io::ErrorKind::AddrNotAvailable.into(),
+            Self::BadAddress(_) | Self::NoTls(_) => io::ErrorKind::AddrNotAvailable.into(),
         }
     }
 }

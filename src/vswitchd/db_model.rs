@@ -2,6 +2,7 @@
 //!
 //! Columns that the switch itself writes are not monitored, or every write would come back as news.
 
+use crate::db_unused;
 use crate::model::{
     BridgeModel, ControllerModel, FlowTableModel, InterfaceModel, MirrorModel, Model, PortModel,
 };
@@ -13,7 +14,7 @@ use uuid::Uuid;
 const WANTED: &[(&str, &str)] = &[
     (
         "Open_vSwitch",
-        "bridges other_config external_ids next_cfg ssl manager_options",
+        "bridges other_config external_ids next_cfg manager_options",
     ),
     (
         "Bridge",
@@ -22,13 +23,11 @@ const WANTED: &[(&str, &str)] = &[
     ),
     (
         "Port",
-        "name interfaces tag trunks vlan_mode cvlans bond_mode lacp bond_updelay bond_downdelay bond_fake_iface qos \
-         mac fake_bridge protected other_config external_ids",
+        "name interfaces tag trunks vlan_mode cvlans protected other_config external_ids",
     ),
     (
         "Interface",
-        "name type options ofport_request mac mtu_request other_config external_ids ingress_policing_rate \
-         ingress_policing_burst bfd cfm_mpid lldp",
+        "name type options ofport_request mac mtu_request other_config external_ids",
     ),
     (
         "Controller",
@@ -70,7 +69,10 @@ pub(crate) fn wanted() -> BTreeMap<String, Vec<String>> {
         .map(|(t, c)| {
             (
                 (*t).to_owned(),
-                c.split_whitespace().map(str::to_owned).collect(),
+                c.split_whitespace()
+                    .chain(db_unused::columns(t))
+                    .map(str::to_owned)
+                    .collect(),
             )
         })
         .collect()
@@ -135,6 +137,7 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
     };
     let root = Columns(root);
     model.settings = root.map("other_config");
+    model.not_in_force = db_unused::uses(replica);
     for uuid in root.refs("bridges") {
         let Some(row) = replica.row("Bridge", uuid) else {
             continue;

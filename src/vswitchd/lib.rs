@@ -15,6 +15,7 @@ mod daemon;
 mod database;
 mod db_model;
 mod db_status;
+mod db_unused;
 mod model;
 mod options;
 mod paths;

@@ -1,7 +1,7 @@
 //! The configuration in memory. Two sources fill it (a TOML file, the database), one reconciler makes it true.
 //! Plain data: comparing two models says what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys and values as written.
 pub(crate) type StringMap = BTreeMap<String, String>;
@@ -13,6 +13,8 @@ pub(crate) struct Model {
     pub(crate) settings: StringMap,
     /// Bridges by name.
     pub(crate) bridges: BTreeMap<String, BridgeModel>,
+    /// Configured features of other rows that are not in force yet: named in the log.
+    pub(crate) not_in_force: BTreeSet<String>,
 }
 
 /// A bridge.

@@ -50,6 +50,12 @@ pub(crate) struct Options {
     pub(crate) unixctl: Option<PathBuf>,
     /// Keep all memory resident.
     pub(crate) mlockall: bool,
+    /// Where syslog is (`--syslog-method`).
+    pub(crate) syslog_method: Option<String>,
+    /// `HOST:PORT` of a further syslog, over UDP.
+    pub(crate) syslog_target: Option<String>,
+    /// TLS files were given.
+    pub(crate) tls: bool,
     /// Dummy classes.
     pub(crate) dummy: Dummy,
     /// Cores' NUMA nodes pretended for tests.
@@ -75,6 +81,9 @@ impl Options {
             verbose: Vec::new(),
             unixctl: None,
             mlockall: false,
+            syslog_method: None,
+            syslog_target: None,
+            tls: false,
             dummy: Dummy::Off,
             dummy_numa: None,
             disable_system: false,

@@ -26,6 +26,10 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    if let Err(why) = vlog::vlog().set_syslog(options) {
+        eprintln!("{}: {why}", options.program);
+        return ExitCode::FAILURE;
+    }
     // A wrong file is told to the person who starts the switch, before anything is changed.
     if let Source::Toml(path) = &options.source
         && daemon::role() == daemon::Role::Foreground
@@ -107,6 +111,7 @@ fn serve(options: &Options) -> Result<(), String> {
     };
     let signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
     restore_flags_on_panic();
+    settle_options(options);
     let socket = options.unixctl.clone().unwrap_or_default();
     let socket = or_default(
         &socket,
@@ -120,6 +125,20 @@ fn serve(options: &Options) -> Result<(), String> {
     drop(server);
     drop(pidfile);
     Ok(())
+}
+
+/// Options that only the running daemon can obey.
+fn settle_options(options: &Options) {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    if options.mlockall
+        && let Err(e) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)
+    {
+        // As the peer does, it goes on without.
+        tracing::error!(target: "vswitchd", "mlockall failed: {e}");
+    }
+    if options.tls {
+        tracing::info!(target: "stream_ssl", "this build has no TLS: options about keys and certificates have no effect");
+    }
 }
 
 fn turn_until_told(

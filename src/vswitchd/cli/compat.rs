@@ -159,7 +159,16 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
         "dpdk" => {
             return Err("--dpdk option removed, use other_config:dpdk-init instead".to_owned());
         }
-        // Taken for the sake of the peer's scripts and without effect yet: syslog, TLS files, confinement, user.
+        "syslog-method" => options.syslog_method = Some(value),
+        "syslog-target" => options.syslog_target = Some(value),
+        "private-key" | "certificate" | "ca-cert" | "peer-ca-cert" | "bootstrap-ca-cert"
+        | "ssl-protocols" | "ssl-ciphers" => options.tls = true,
+        "user" => {
+            return Err(format!(
+                "--user={value}: cannot change user: start as that user, with the capabilities that ports need"
+            ));
+        }
+        // Taken for the sake of the peer's scripts; confinement is always on.
         _ => {}
     }
     Ok(())
@@ -245,6 +254,7 @@ mod tests {
         fails(&["a", "b"], "database socket is only non-option argument");
         fails(&["--enable-dummy=x"], "expected system or override");
         fails(&["--dpdk"], "dpdk-init");
+        fails(&["--user=x"], "cannot change user");
         assert!(matches!(run(&["--pidf=/x"]), Parsed::Run(o) if o.pidfile == Some("/x".into())));
         assert!(
             matches!(run(&["-V"]), Parsed::Print(_))

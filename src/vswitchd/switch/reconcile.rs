@@ -62,6 +62,9 @@ impl Switch {
                 tracing::error!(target: "bridge", "bridge {name}: {e}");
             }
         }
+        for what in model.not_in_force.difference(&old.not_in_force) {
+            tracing::info!(target: "bridge", "{what} is not in force in this version");
+        }
         self.settle_local_ports(&model);
         self.set_datapath_ids(&model);
         self.restore_ends(&model);

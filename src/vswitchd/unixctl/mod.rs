@@ -215,3 +215,98 @@ impl<C> Connection<C> {
         self.dead |= self.rpc.send(&message).is_err();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    /// A server with one command that repeats its argument, and one whose answer is long.
+    fn server(dir: &tempfile::TempDir) -> Server<u32> {
+        let mut commands = Commands::default();
+        commands.add("say", "TEXT", 1..=1, |_: &mut u32, args| {
+            Ok(args[0].to_owned())
+        });
+        commands.add_slow("long", "", 0..=0, |_, _| {
+            let mut left = 1000;
+            Reply::Stream(Box::new(move |_, out| {
+                out.push_str("line \"quoted\"\n");
+                left -= 1;
+                left > 0
+            }))
+        });
+        Server::listen(&dir.path().join("ctl"), commands).unwrap()
+    }
+
+    /// Sends bytes, and turns the server until `want` bytes came back or it hung up.
+    fn talk(server: &mut Server<u32>, bytes: &[u8], want: usize) -> Vec<u8> {
+        let mut client = UnixStream::connect(&server.path).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let (mut sent, mut got, mut buf, mut idle) = (0, Vec::new(), vec![0; 1 << 16], 0);
+        while got.len() < want && idle < 50 {
+            let mut moved = server.run(&mut 0);
+            if sent < bytes.len()
+                && let Ok(n) = client.write(&bytes[sent..])
+            {
+                sent += n;
+                moved = true;
+            }
+            match client.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => got.extend_from_slice(&buf[..n]),
+                Err(_) if moved => {}
+                Err(_) => idle += 1,
+            }
+        }
+        got
+    }
+
+    fn answers(server: &mut Server<u32>) -> bool {
+        let request = br#"{"id":1,"method":"say","params":["yes"]}"#;
+        let got = talk(server, request, 1);
+        String::from_utf8_lossy(&got).contains("yes")
+    }
+
+    #[test]
+    fn an_argument_of_a_megabyte_and_a_million_levels() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = server(&dir);
+        let word = "x".repeat(1 << 20);
+        let request = serde_json::json!({"id": 7, "method": "say", "params": [word]}).to_string();
+        let got = talk(&mut server, request.as_bytes(), word.len() + 1);
+        assert!(got.len() > word.len());
+        let deep = "[".repeat(1_000_000);
+        talk(&mut server, deep.as_bytes(), 1);
+        assert!(answers(&mut server), "another client is not disturbed");
+    }
+
+    #[test]
+    fn a_stream_is_one_answer_and_waits_for_its_reader() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = server(&dir);
+        let request = br#"{"id":3,"method":"long","params":[]}"#;
+        let got = talk(&mut server, request, usize::MAX);
+        let answer: Value = serde_json::from_slice(&got).unwrap();
+        assert_eq!(answer["id"], 3);
+        assert!(answer["error"].is_null());
+        assert_eq!(
+            answer["result"].as_str().unwrap(),
+            "line \"quoted\"\n".repeat(1000)
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>, method in "[a-z]{0,5}", arg: String) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut server = server(&dir);
+            talk(&mut server, &bytes, 1);
+            let cut = serde_json::json!({"id": 1, "method": method, "params": [arg]}).to_string();
+            talk(&mut server, &cut.as_bytes()[..bytes.len().min(cut.len())], 1);
+            prop_assert!(answers(&mut server));
+        }
+    }
+}

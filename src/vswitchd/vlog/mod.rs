@@ -2,10 +2,11 @@
 //! `target` is the module name.
 //!
 //! A disabled line costs one relaxed load: interest is cached per call site and rebuilt when a level changes.
-//! Destinations are the console (stderr), the file and syslog (`/dev/log`). Threads: any.
+//! Destinations are the console (stderr), the file and syslog (see `syslog`). Threads: any.
 
 mod commands;
 mod pattern;
+mod syslog;
 mod time;
 
 pub(crate) use commands::{list, list_pattern, set};
@@ -15,8 +16,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use syslog::Syslog;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, span};
@@ -123,7 +124,7 @@ pub(crate) struct Vlog {
     levels: RwLock<BTreeMap<String, [Level; 3]>>,
     patterns: RwLock<[String; 3]>,
     file: Mutex<Option<(PathBuf, File)>>,
-    syslog: Option<UnixDatagram>,
+    syslog: RwLock<Vec<Syslog>>,
     started_ns: u64,
 }
 
@@ -153,10 +154,9 @@ impl Vlog {
             .split_whitespace()
             .map(|m| (m.to_owned(), [Level::Info; 3]))
             .collect();
-        let null = std::env::var("OVS_SYSLOG_METHOD").is_ok_and(|m| m == "null");
-        let syslog = UnixDatagram::unbound()
-            .ok()
-            .filter(|s| !null && s.connect("/dev/log").is_ok());
+        let method = std::env::var("OVS_SYSLOG_METHOD").unwrap_or_default();
+        // A method that does not work in the environment is none.
+        let syslog = syslog::by_method(&method).unwrap_or_default();
         Self {
             program: program.to_owned(),
             levels: RwLock::new(levels),
@@ -166,7 +166,7 @@ impl Vlog {
                 "%D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c%T|%p|%m".to_owned(),
             ]),
             file: Mutex::new(None),
-            syslog,
+            syslog: RwLock::new(syslog.into_iter().collect()),
             started_ns: base::clock::monotonic_ns(),
         }
     }
@@ -261,17 +261,32 @@ impl Vlog {
             text.push('\n');
             drop(file.write_all(text.as_bytes()));
         }
-        if level <= thresholds[Destination::Syslog as usize]
-            && let Some(s) = &self.syslog
-        {
+        let syslog = read(&self.syslog);
+        if level <= thresholds[Destination::Syslog as usize] && !syslog.is_empty() {
             // Facility "daemon" (3).
-            let text = format!(
-                "<{}>{}",
-                3 << 3 | level.severity(),
-                line(Destination::Syslog)
-            );
-            drop(s.send(text.as_bytes()));
+            let priority = 3 << 3 | level.severity();
+            let text = format!("<{priority}>{}", line(Destination::Syslog));
+            for s in syslog.iter() {
+                s.send(text.as_bytes());
+            }
         }
+    }
+
+    /// Puts `--syslog-method` and `--syslog-target` in force.
+    ///
+    /// # Errors
+    /// The option, and what is wrong with it.
+    pub(crate) fn set_syslog(&self, options: &crate::options::Options) -> Result<(), String> {
+        if let Some(method) = &options.syslog_method {
+            let syslog = syslog::by_method(method);
+            *write(&self.syslog) = syslog?.into_iter().collect();
+        }
+        if let Some(target) = &options.syslog_target {
+            let syslog =
+                Syslog::udp(target).map_err(|e| format!("--syslog-target={target}: {e}"))?;
+            write(&self.syslog).push(syslog);
+        }
+        Ok(())
     }
 }
 
