@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vhost::vhost_user::{BackendReqHandler, Error};
 
-/// Pause between two attempts to connect, and after a connection.
-const RETRY: Duration = Duration::from_millis(500);
+/// Pause after a connection; doubles with every attempt that fails, up to [`RETRY_MAX`].
+const RETRY: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_millis(500);
 /// How long the rest of a message, or room for an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -118,11 +119,13 @@ impl Work {
 
     fn connect(&mut self, path: &Path) {
         let mut told = false;
+        let mut pause = RETRY;
         loop {
             match connect_to(path) {
                 Ok(socket) => {
                     told = false;
                     self.serve(socket);
+                    pause = RETRY;
                 }
                 Err(e) if !told => {
                     told = true;
@@ -131,9 +134,10 @@ impl Work {
                 }
                 Err(_) => {}
             }
-            if !self.wait(None, Some(RETRY)) {
+            if !self.wait(None, Some(pause)) {
                 return;
             }
+            pause = RETRY_MAX.min(pause * 2);
         }
     }
 
