@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vhost::vhost_user::{BackendReqHandler, Error};
+use vhost::vhost_user::{BackendReqHandler, Error, VhostUserBackendReqHandler};
 
 /// Pause after a connection; doubles with every attempt that fails, up to [`RETRY_MAX`].
 const RETRY: Duration = Duration::from_millis(50);
@@ -26,8 +26,10 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 /// How long the rest of a message, or room for an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// `VHOST_USER_NET_SET_MTU`, which the `vhost` crate does not know.
+/// Messages that are taken here: `VHOST_USER_NET_SET_MTU`, which the `vhost` crate does not know, and
+/// `VHOST_USER_SET_VRING_ENABLE`, which it refuses while features are not agreed on, when QEMU sends it.
 const NET_SET_MTU: u32 = 20;
+const SET_VRING_ENABLE: u32 = 18;
 const HEADER_BYTES: usize = 12;
 const VERSION: u32 = 1;
 const REPLY: u32 = 4;
@@ -175,10 +177,9 @@ impl Work {
         session.open(shown)?;
         let mut handler = BackendReqHandler::from_stream(socket, Arc::clone(session));
         while self.wait(Some(&own), None) {
-            if mtu_is_next(&own)? {
-                take_mtu(&mut own, session)?;
-            } else {
-                handler.handle_request()?;
+            match ours_is_next(&own)? {
+                Some(code) => take_ours(code, &mut own, session)?,
+                None => handler.handle_request()?,
             }
         }
         Ok(())
@@ -208,31 +209,39 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4].try_into().map_or(0, u32::from_ne_bytes)
 }
 
-/// Looks at the next message, leaving it there.
-fn mtu_is_next(socket: &UnixStream) -> Result<bool, Error> {
+/// Which message comes next, if it is one of ours; it stays there.
+fn ours_is_next(socket: &UnixStream) -> Result<Option<u32>, Error> {
     let mut header = [0; HEADER_BYTES];
     let n = match recv(socket, &mut header, RecvFlags::PEEK) {
         Ok((0, _)) | Err(Errno::CONNRESET) => return Err(Error::Disconnected),
         Ok((n, _)) => n,
         Err(e) => return Err(Error::SocketError(e.into())),
     };
-    Ok(n == HEADER_BYTES && word(&header, 0) == NET_SET_MTU)
+    let code = word(&header, 0);
+    let ours = n == HEADER_BYTES && matches!(code, NET_SET_MTU | SET_VRING_ENABLE);
+    Ok(ours.then_some(code))
 }
 
-/// Carries out a `NET_SET_MTU`.
-fn take_mtu(socket: &mut UnixStream, session: &Session) -> Result<(), Error> {
-    let mut header = [0; HEADER_BYTES];
-    socket.read_exact(&mut header).map_err(Error::SocketError)?;
-    let (flags, size) = (word(&header, 4), word(&header, 8));
+/// Carries out a message of ours. Both have a body of 8 bytes and no descriptors.
+fn take_ours(code: u32, socket: &mut UnixStream, session: &Session) -> Result<(), Error> {
+    let mut message = [0; HEADER_BYTES];
+    socket
+        .read_exact(&mut message)
+        .map_err(Error::SocketError)?;
+    let (flags, size) = (word(&message, 4), word(&message, 8));
     if size != 8 || flags & 3 != VERSION || flags & REPLY != 0 {
         return Err(Error::InvalidMessage);
     }
-    let mut value = [0; 8];
-    socket.read_exact(&mut value).map_err(Error::SocketError)?;
-    let result = session.set_mtu(u64::from_ne_bytes(value));
+    let mut body = [0; 8];
+    socket.read_exact(&mut body).map_err(Error::SocketError)?;
+    let result = match (code, word(&body, 4)) {
+        (NET_SET_MTU, _) => session.set_mtu(u64::from_ne_bytes(body)),
+        (_, on @ (0 | 1)) => session.set_vring_enable(word(&body, 0), on == 1),
+        _ => Err(Error::InvalidParam),
+    };
     if flags & NEED_REPLY != 0 && session.answers() {
         let mut answer = Vec::with_capacity(HEADER_BYTES + 8);
-        for word in [NET_SET_MTU, VERSION | REPLY, 8] {
+        for word in [code, VERSION | REPLY, 8] {
             answer.extend(word.to_ne_bytes());
         }
         answer.extend(u64::from(result.is_err()).to_ne_bytes());

@@ -3,7 +3,7 @@
 use super::guest::{Driver, Guest, NEXT, REGION, WRITE};
 use super::messages::{
     ADD_MEM_REG, Events, FEATURES, Frontend, GET_MAX_MEM_SLOTS, GET_QUEUE_NUM, NET_SET_MTU,
-    REM_MEM_REG, SET_VRING_CALL, SET_VRING_KICK, longs,
+    REM_MEM_REG, SET_VRING_CALL, SET_VRING_ENABLE, SET_VRING_KICK, longs, words,
 };
 use crate::device::{Device, Provider, RxQueue, TxQueue};
 use crate::vhost::VhostProvider;
@@ -206,6 +206,17 @@ fn status_is_what_the_guest_set_up() {
     until("it is noticed", || bench.status("status") == "disconnected");
     assert!(!bench.device.carrier());
     assert_eq!(bench.device.carrier_resets(), 2);
+}
+
+#[test]
+fn a_ring_may_be_enabled_before_features_are_agreed_on() {
+    let bench = Bench::new();
+    let mut frontend = bench.accept();
+    frontend.send(SET_VRING_ENABLE, 1, &words(&[1, 1]), &[]);
+    frontend.negotiate(FEATURES);
+    assert!(frontend.give_memory(&bench.guest));
+    assert!(frontend.enable(1, true));
+    assert!(frontend.enable(1, false));
 }
 
 #[test]
