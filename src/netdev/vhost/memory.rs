@@ -18,6 +18,7 @@ use base::sync::{Arc, AtomicU16, AtomicU32, Ordering};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::fs::File;
 use std::marker::PhantomData;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 
 /// Regions of one guest.
@@ -43,8 +44,6 @@ pub(super) enum BadRegion {
     Short { has: u64, needs: u64 },
     #[error("a region's file is neither of tmpfs nor of hugetlbfs (file system type {0:#x})")]
     FileSystem(u64),
-    #[error("no region at {0:#x}")]
-    NoSuch(u64),
     #[error("cannot map a region: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -73,6 +72,8 @@ struct Mapping {
     base: NonNull<u8>,
     len: usize,
     watch: &'static Watch,
+    /// Device and inode of what is mapped.
+    file: (u64, u64),
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread.
@@ -152,6 +153,7 @@ impl Region {
 }
 
 fn map(file: &File, from: u64, len: usize) -> Result<Mapping, BadRegion> {
+    let about = file.metadata()?;
     let prot = ProtFlags::READ | ProtFlags::WRITE;
     let flags = MapFlags::SHARED | MapFlags::NORESERVE;
     // SAFETY: the kernel chooses the place, so nothing that is there already is touched.
@@ -164,7 +166,13 @@ fn map(file: &File, from: u64, len: usize) -> Result<Mapping, BadRegion> {
             // A guest's memory has no place in our core dumps; a kernel that cannot leave it out may not.
             // SAFETY: base and len are the mapping just made; the advice changes no content.
             let _ = unsafe { rustix::mm::madvise(base.as_ptr().cast(), len, advice) };
-            Ok(Mapping { base, len, watch })
+            let file = (about.dev(), about.ino());
+            Ok(Mapping {
+                base,
+                len,
+                watch,
+                file,
+            })
         }
         Err(e) => {
             // SAFETY: the mapping just made, which nobody knows of.
@@ -192,11 +200,17 @@ impl GuestMemory {
             .try_fold(Self::default(), |m, (spec, file)| m.with(*spec, file))
     }
 
-    /// This memory and one region more.
+    /// This memory and one region more. A region that is there already stays: QEMU says it once for each
+    /// pair of rings.
     ///
     /// # Errors
     /// The region is impossible.
     pub(super) fn with(&self, spec: RegionSpec, file: &File) -> Result<Self, BadRegion> {
+        let now = file.metadata()?;
+        let same = |r: &Region| r.spec == spec && r.mapping.file == (now.dev(), now.ino());
+        if self.regions.iter().any(same) {
+            return Ok(self.clone());
+        }
         if self.regions.len() >= REGIONS_MAX {
             return Err(BadRegion::TooMany);
         }
@@ -220,16 +234,12 @@ impl GuestMemory {
         Ok(Self { regions })
     }
 
-    /// This memory without a region.
-    ///
-    /// # Errors
-    /// There is no such region.
-    pub(super) fn without(&self, spec: RegionSpec) -> Result<Self, BadRegion> {
+    /// This memory without a region. One that is not there need not go, as in [`GuestMemory::with`].
+    pub(super) fn without(&self, spec: RegionSpec) -> Self {
         let same = |s: &RegionSpec| (s.guest, s.user, s.size) == (spec.guest, spec.user, spec.size);
-        let at = self.regions.iter().position(|r| same(&r.spec));
         let mut regions = self.regions.clone();
-        regions.remove(at.ok_or(BadRegion::NoSuch(spec.guest))?);
-        Ok(Self { regions })
+        regions.retain(|r| !same(&r.spec));
+        Self { regions }
     }
 
     /// True once the file behind any region was cut short.

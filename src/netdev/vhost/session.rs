@@ -258,7 +258,7 @@ impl VhostUserBackendReqHandler for Session {
         Ok(None)
     }
     fn remove_mem_region(&self, old: &VhostUserSingleMemoryRegion) -> Result<()> {
-        self.remap(|memory| memory.without(region(old)))
+        self.remap(|memory| Ok(memory.without(region(old))))
     }
 
     fn set_vring_num(&self, index: u32, num: u32) -> Result<()> {

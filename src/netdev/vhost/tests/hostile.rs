@@ -203,13 +203,12 @@ fn impossible_memory_ends_the_connection() {
     refused(&bench, "more regions than files", |f, g| {
         f.send(SET_MEM_TABLE, 1, &two, &[g.files[0].as_fd()]);
     });
-    refused(&bench, "a region twice", |f, g| {
+    refused(&bench, "another file in a region's place", |f, g| {
         assert!(f.give_memory(g));
-        assert!(!f.change_region(ADD_MEM_REG, 1, &g.files[1]));
-    });
-    refused(&bench, "a region that is not there", |f, g| {
-        assert!(f.give_memory(g));
-        assert!(!f.change_region(REM_MEM_REG, 5, &g.files[1]));
+        // QEMU says everything once per pair of rings.
+        assert!(f.change_region(ADD_MEM_REG, 1, &g.files[1]));
+        assert!(f.change_region(REM_MEM_REG, 5, &g.files[1]));
+        assert!(!f.change_region(ADD_MEM_REG, 1, &g.files[0]));
     });
     still_serves(&bench);
 }
