@@ -103,17 +103,8 @@ impl Driver {
             used: USER + self.at + 0x2000,
         }
     }
-    pub(super) fn describe(
-        &self,
-        guest: &Guest,
-        i: u16,
-        addr: u64,
-        len: u32,
-        flags: u16,
-        next: u16,
-    ) {
-        let at = self.at + 16 * u64::from(i);
-        guest.write(at, &descriptor(addr, len, flags, next));
+    pub(super) fn describe(&self, guest: &Guest, i: u16, d: [u8; 16]) {
+        guest.write(self.at + 16 * u64::from(i), &d);
     }
     /// Offers a chain, for the device to see at once.
     pub(super) fn offer(&mut self, guest: &Guest, head: u16) {

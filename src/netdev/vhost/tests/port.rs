@@ -1,6 +1,6 @@
 //! A port and a guest that behaves: traffic, queues, memory, interrupts, both ways of connecting.
 
-use super::guest::{Driver, Guest, NEXT, REGION, WRITE};
+use super::guest::{Driver, Guest, NEXT, REGION, WRITE, descriptor};
 use super::messages::{
     ADD_MEM_REG, Events, FEATURES, Frontend, GET_MAX_MEM_SLOTS, GET_QUEUE_NUM, NET_SET_MTU,
     REM_MEM_REG, SET_VRING_CALL, SET_VRING_ENABLE, SET_VRING_KICK, longs, words,
@@ -101,7 +101,7 @@ fn offer_packet(guest: &Guest, driver: &mut Driver, fill: u8, len: u32) {
     let mut bytes = vec![0; 12];
     bytes.extend(vec![fill; len as usize]);
     guest.write(at, &bytes);
-    driver.describe(guest, slot, at, 12 + len, 0, 0);
+    driver.describe(guest, slot, descriptor(at, 12 + len, 0, 0));
     driver.offer(guest, slot);
 }
 
@@ -109,7 +109,7 @@ fn offer_packet(guest: &Guest, driver: &mut Driver, fill: u8, len: u32) {
 fn offer_buffer(guest: &Guest, driver: &mut Driver, len: u32) -> u64 {
     let slot = driver.offered % driver.size;
     let at = buffer(u64::from(slot));
-    driver.describe(guest, slot, at, len, WRITE, 0);
+    driver.describe(guest, slot, descriptor(at, len, WRITE, 0));
     driver.offer(guest, slot);
     at
 }
@@ -360,7 +360,7 @@ fn memory_comes_and_goes_under_traffic() {
             let mut bytes = vec![0; 12];
             bytes.extend([9; 60]);
             bench.guest.write(at, &bytes);
-            driver.describe(&bench.guest, slot, at, 72, 0, 0);
+            driver.describe(&bench.guest, slot, descriptor(at, 72, 0, 0));
             driver.offer(&bench.guest, slot);
             sent += 1;
         }
@@ -432,7 +432,11 @@ fn a_packet_in_many_pieces_and_one_larger_than_all_buffers() {
         .enumerate()
     {
         let flags = if i < 3 { NEXT } else { 0 };
-        driver.describe(&bench.guest, i as u16, at, len, flags, i as u16 + 1);
+        driver.describe(
+            &bench.guest,
+            i as u16,
+            descriptor(at, len, flags, i as u16 + 1),
+        );
     }
     driver.offer(&bench.guest, 0);
     let got = receive(&mut *rx, 1);

@@ -83,7 +83,7 @@ impl Scene {
     fn set(&self, guest: &Guest) -> Driver {
         let driver = Driver::new(0, self.size);
         let noise: Vec<u8> = (0..REGION as u32 / 2)
-            .map(|i| (i * 31 >> 3) as u8)
+            .map(|i| ((i * 31) >> 3) as u8)
             .collect();
         guest.write(DATA, &noise);
         guest.write(REGION, &noise);
@@ -191,8 +191,8 @@ proptest! {
 fn a_loop_and_an_endless_table_end() {
     let guest = Guest::new();
     let mut driver = Driver::new(0, 2);
-    driver.describe(&guest, 0, DATA, 4, NEXT, 1);
-    driver.describe(&guest, 1, DATA, 4, NEXT, 0);
+    driver.describe(&guest, 0, descriptor(DATA, 4, NEXT, 1));
+    driver.describe(&guest, 1, descriptor(DATA, 4, NEXT, 0));
     driver.offer(&guest, 0);
     let mut looped = ring(&guest, &driver, Features(PLAIN), 0);
     let mut batch = Batch::new();
@@ -200,7 +200,7 @@ fn a_loop_and_an_endless_table_end() {
     assert_eq!(result, Err(Fault::Loop));
 
     // An indirect table that names itself.
-    driver.describe(&guest, 0, TABLES, 32, INDIRECT, 0);
+    driver.describe(&guest, 0, descriptor(TABLES, 32, INDIRECT, 0));
     guest.write(TABLES, &descriptor(TABLES, 32, INDIRECT, 0));
     let mut nested = ring(&guest, &driver, Features(PLAIN), 0);
     let (_, result) = receive(&mut nested, &mut batch, &Counts::default());
@@ -220,7 +220,7 @@ fn a_burst_of_chains_of_nothing_has_an_end() {
         );
     }
     for i in 0..32 {
-        driver.describe(&guest, i, TABLES, 3200, INDIRECT, 0);
+        driver.describe(&guest, i, descriptor(TABLES, 3200, INDIRECT, 0));
         driver.offer(&guest, i);
     }
     let mut ring = ring(&guest, &driver, Features(PLAIN), 0);
@@ -245,7 +245,7 @@ fn interrupts_come_when_the_guest_asked_for_them() {
     let guest = Guest::new();
     let mut driver = Driver::new(0, 16);
     for i in 0..16 {
-        driver.describe(&guest, i, DATA, 100, 0, 0);
+        driver.describe(&guest, i, descriptor(DATA, 100, 0, 0));
     }
     let burst = |ring: &mut Ring, driver: &mut Driver, n: u16| {
         for _ in 0..n {
