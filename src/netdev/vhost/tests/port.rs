@@ -135,7 +135,6 @@ fn receive(rx: &mut dyn RxQueue, n: usize) -> Vec<Vec<u8>> {
 #[test]
 fn packets_pass_both_ways_and_are_counted() {
     let bench = Bench::new();
-    assert_eq!(bench.status("status"), "disconnected");
     let (mut frontend, mut rings) = bench.connect(1);
     assert!(bench.device.carrier());
     assert_eq!(bench.device.error(), None);
@@ -206,6 +205,21 @@ fn status_is_what_the_guest_set_up() {
     until("it is noticed", || bench.status("status") == "disconnected");
     assert!(!bench.device.carrier());
     assert_eq!(bench.device.carrier_resets(), 2);
+}
+
+#[test]
+fn a_port_without_a_path_says_so() {
+    let device = VhostProvider::client().open("v0").unwrap();
+    assert_eq!(device.status()["status"], "disconnected");
+    let error = device.error().unwrap();
+    assert!(error.contains("vhost-server-path"), "{error}");
+    let retries = |n: &str| [("tx-retries-max".to_owned(), n.to_owned())].into();
+    assert!(device.set_config(&retries("16")).unwrap().is_empty());
+    let refused = device.set_config(&retries("33")).unwrap_err().to_string();
+    assert!(
+        refused.contains("v0") && refused.contains("33"),
+        "{refused}"
+    );
 }
 
 #[test]
