@@ -172,7 +172,7 @@ impl Memory {
                     });
                     return Ok(share);
                 }
-                Err(libc::ENOMEM) if n / 2 >= MBUFS_MIN => {
+                Err(libc::ENOMEM | libc::ENOBUFS) if n / 2 >= MBUFS_MIN => {
                     tracing::debug!(target: "netdev_dpdk",
                         "Failed to create mempool \"{name}\" with a request of {n} mbufs, retrying with {} \
                          mbufs", n / 2);
