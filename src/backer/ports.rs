@@ -7,7 +7,7 @@ use crate::error::BackerError;
 use base::sync::{Arc, write};
 use dpif::{DpifError, PortSpec};
 use flow::{OdpPort, OfPort};
-use netdev::Device;
+use netdev::{Device, NetdevError};
 use std::collections::BTreeMap;
 use udpif::world::{Fact, facts};
 use xlate::BundleId;
@@ -397,7 +397,7 @@ impl Backer {
         }
         iface.unknown_options = unknown;
         if let Some(mtu) = wanted.mtu_request {
-            iface.device.set_mtu(mtu).map_err(refuse)?;
+            request_mtu(&*iface.device, mtu);
         }
         if let Some(mac) = wanted.mac
             && iface.device.etheraddr() != mac
@@ -503,4 +503,17 @@ struct Changed {
     any: bool,
     /// Datapath ports that came or went.
     odp: Vec<OdpPort>,
+}
+
+/// Asks for an MTU. A device that cannot have it keeps the one it has, and says so.
+fn request_mtu(device: &dyn Device, mtu: u32) {
+    match device.set_mtu(mtu) {
+        Ok(()) | Err(NetdevError::NotSupported { .. }) => {}
+        Err(e) => {
+            let errno = std::io::Error::from_raw_os_error(e.errno());
+            tracing::warn!(target: "netdev", "failed to set MTU for network device {}: {}",
+                device.name(), netdev::os_error(&errno));
+            tracing::info!(target: "netdev", "{e}");
+        }
+    }
 }
