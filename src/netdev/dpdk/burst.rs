@@ -49,11 +49,11 @@ pub(super) fn receive(
     pool: &'static PoolOwner<MbufPool>,
     queue: QueueId,
     batch: &mut Batch,
-    segmented: &mut u64,
+    malformed: &mut u64,
 ) -> usize {
     let mut views = [const { MaybeUninit::<RxView>::uninit() }; BATCH_MAX];
     let room = batch.room();
-    let views = library.rx(queue, &mut views[..room], segmented);
+    let views = library.rx(queue, &mut views[..room], malformed);
     for view in views {
         let parts = FrameParts {
             base: NonNull::new(view.base).unwrap_or(NonNull::dangling()),

@@ -510,12 +510,12 @@ impl Library {
         self,
         (port, queue): (u16, u16),
         views: &'a mut [MaybeUninit<RxView>],
-        segmented: &mut u64,
+        malformed: &mut u64,
     ) -> &'a [RxView] {
         let n = views.len() as u32;
         let first = views.as_mut_ptr().cast::<RxView>();
         // SAFETY: places for `n` views; the caller is the queue's only one.
-        let got = unsafe { (self.0.rx)(port, queue, first, n, segmented) };
+        let got = unsafe { (self.0.rx)(port, queue, first, n, malformed) };
         debug_assert!(got <= n);
         // SAFETY: the first `got` (<= n) views were written.
         unsafe { std::slice::from_raw_parts(first, got as usize) }

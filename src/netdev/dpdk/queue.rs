@@ -71,7 +71,7 @@ pub(super) struct Rx {
     library: Library,
     pool: &'static PoolOwner<MbufPool>,
     id: QueueId,
-    segmented: u64,
+    malformed: u64,
     told: bool,
 }
 
@@ -84,7 +84,7 @@ impl Rx {
             queues: Arc::clone(queues),
             library,
             pool: MbufPool::get(library),
-            segmented: 0,
+            malformed: 0,
             told: false,
         })
     }
@@ -105,7 +105,7 @@ impl RxQueue for Rx {
             self.pool,
             self.id,
             batch,
-            &mut self.segmented,
+            &mut self.malformed,
         ))
     }
 
@@ -123,7 +123,7 @@ impl RxQueue for Rx {
     }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {
-        vec![("rx_segmented", self.segmented)]
+        vec![("rx_malformed", self.malformed)]
     }
 }
 

@@ -4,6 +4,8 @@
 //! Builds `libringway_dpdk.so` where the switch looks for it; where that cannot be done the test fails, with
 //! what to install.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use base::sync::Arc;
 use netdev::dpdk::{self, Dump};
 use netdev::pcap::{PcapReader, PcapWriter};

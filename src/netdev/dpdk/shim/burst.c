@@ -35,13 +35,13 @@ void rw_release(void *const *mbufs, uint32_t n)
     rte_pktmbuf_free_bulk((struct rte_mbuf **) (uintptr_t) mbufs, n);
 }
 
-/* A packet of several buffers becomes one of one buffer, or is dropped. */
-static int gather(struct rte_mbuf *m)
+/* A packet of several buffers becomes one of one buffer; one that cannot, or has no Ethernet header, is no good. */
+static int is_good(struct rte_mbuf *m)
 {
-    return m->nb_segs == 1 || rte_pktmbuf_linearize(m) == 0;
+    return (m->nb_segs == 1 || rte_pktmbuf_linearize(m) == 0) && m->data_len >= RTE_ETHER_HDR_LEN;
 }
 
-uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *segmented)
+uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *malformed)
 {
     struct rte_mbuf *mbufs[BURST_MAX];
     uint32_t got = rte_eth_rx_burst(port, queue, mbufs, n < BURST_MAX ? n : BURST_MAX);
@@ -49,9 +49,9 @@ uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uin
 
     for (uint32_t i = 0; i < got; i++) {
         struct rte_mbuf *m = mbufs[i];
-        if (unlikely(!gather(m))) {
+        if (unlikely(!is_good(m))) {
             rte_pktmbuf_free(m);
-            ++*segmented;
+            ++*malformed;
             continue;
         }
         rte_prefetch0(rte_pktmbuf_mtod(m, void *));

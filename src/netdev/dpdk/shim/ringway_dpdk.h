@@ -128,7 +128,7 @@ struct rw_ops {
     int (*stats)(uint16_t port, struct rw_stats *stats);
     int (*xstats)(uint16_t port, rw_xstat_fn *each, void *aux);
     /* Packets. One caller per queue at a time. */
-    uint32_t (*rx)(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *segmented);
+    uint32_t (*rx)(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *malformed);
     void (*tx)(uint16_t port, uint16_t queue, void *pool, const struct rw_tx *in, uint32_t n, struct rw_sent *sent);
 };
 
@@ -157,7 +157,7 @@ int rw_set_mac(uint16_t port, const uint8_t *mac);
 int rw_link(uint16_t port, struct rw_link *link);
 int rw_stats(uint16_t port, struct rw_stats *stats);
 int rw_xstats(uint16_t port, rw_xstat_fn *each, void *aux);
-uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *segmented);
+uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *malformed);
 void rw_tx(uint16_t port, uint16_t queue, void *pool, const struct rw_tx *in, uint32_t n, struct rw_sent *sent);
 extern rw_event_fn *rw_on_event;
 
