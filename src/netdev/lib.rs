@@ -47,6 +47,7 @@ pub fn providers() -> Vec<base::sync::Arc<dyn Provider>> {
     use base::sync::Arc;
     vec![
         Arc::new(afxdp::AfxdpProvider),
+        Arc::new(afxdp::AfxdpNonpmdProvider),
         Arc::new(dpdk::DpdkProvider),
         Arc::new(system::SystemProvider),
         Arc::new(tap::TapProvider::tap()),

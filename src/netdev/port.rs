@@ -25,6 +25,10 @@ const PAUSE_MAX_NS: u64 = 32_000_000_000;
 pub(crate) trait Class: Send + Sync + Debug + 'static {
     /// Polled by packet threads?
     const PMD: bool;
+    /// As [`Device::is_pmd`]: the same for all ports of most classes.
+    fn is_pmd(&self) -> bool {
+        Self::PMD
+    }
     /// As [`Device::set_config`].
     fn set_config(&self, link: &Link, config: &Config) -> Result<Vec<String>, NetdevError>;
     /// As [`Device::get_config`].
@@ -132,7 +136,7 @@ impl<C: Class> Device for Port<C> {
         self.link.class()
     }
     fn is_pmd(&self) -> bool {
-        C::PMD
+        self.class.is_pmd()
     }
     fn set_config(&self, config: &Config) -> Result<Vec<String>, NetdevError> {
         let before = self.class.get_config();

@@ -1,4 +1,4 @@
-//! Class `afxdp`: kernel devices by AF_XDP sockets, one per rx queue, polled by packet threads.
+//! Classes `afxdp` and `afxdp-nonpmd`: kernel devices by AF_XDP sockets, one per rx queue, polled by packet threads.
 //!
 //! * [`config`]: options and their order of modes.
 //! * [`program`]: our XDP program, held by a `bpf_link` that the kernel takes off when we die.
@@ -52,6 +52,30 @@ impl Provider for AfxdpProvider {
             Link::open(name, "afxdp")?,
             port::Afxdp::default(),
         ))
+    }
+    fn wake_fd(&self) -> Option<RawFd> {
+        changes_fd()
+    }
+    fn run(&self) {
+        changes_seen();
+    }
+}
+
+/// The provider of class `afxdp-nonpmd`: the same ports, which take no core for themselves. The thread of
+/// ports that are not polled looks after them and sleeps when nothing arrives.
+#[derive(Debug, Default)]
+pub struct AfxdpNonpmdProvider;
+
+impl Provider for AfxdpNonpmdProvider {
+    fn class(&self) -> &'static str {
+        "afxdp-nonpmd"
+    }
+    fn is_pmd(&self) -> bool {
+        false
+    }
+    fn open(&self, name: &str) -> Result<Arc<dyn Device>, NetdevError> {
+        let link = Link::open(name, "afxdp-nonpmd")?;
+        Ok(Port::new(link, port::Afxdp::unpolled()))
     }
     fn wake_fd(&self) -> Option<RawFd> {
         changes_fd()

@@ -34,11 +34,23 @@ const FRAME_SIZES: [u32; 2] = [2048, 4096];
 /// What is special about `afxdp` ports.
 #[derive(Debug, Default)]
 pub(super) struct Afxdp {
+    /// Looked after by the thread of ports that are not polled.
+    unpolled: bool,
     wanted: Mutex<Options>,
     /// Threads that want a tx queue each; 0 while nobody said.
     senders: AtomicU32,
     attached: Mutex<Option<Attachment>>,
     shared: Arc<Shared>,
+}
+
+impl Afxdp {
+    /// A port that takes no core for itself.
+    pub(super) fn unpolled() -> Self {
+        Self {
+            unpolled: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// A port at work.
@@ -186,6 +198,16 @@ impl Attempt<'_> {
     }
 }
 
+/// Rx queues of a device; `None` when the kernel does not say.
+fn rx_queues(dev: &str) -> Option<u32> {
+    let entries = std::fs::read_dir(format!("/sys/class/net/{dev}/queues")).ok()?;
+    let names = entries.flatten().map(|e| e.file_name());
+    let n = names
+        .filter(|n| n.as_encoded_bytes().starts_with(b"rx-"))
+        .count();
+    u32::try_from(n).ok().filter(|n| *n > 0)
+}
+
 /// Names what the kernel's refusal means.
 fn refused(link: &Link, op: &'static str, e: io::Error) -> NetdevError {
     let dev = link.name().to_owned();
@@ -210,8 +232,22 @@ fn refused(link: &Link, op: &'static str, e: io::Error) -> NetdevError {
 impl Class for Afxdp {
     const PMD: bool = true;
 
+    fn is_pmd(&self) -> bool {
+        !self.unpolled
+    }
+
     fn set_config(&self, link: &Link, config: &Config) -> Result<Vec<String>, NetdevError> {
         let (options, unknown) = Options::parse(link.name(), config)?;
+        if let Some(n) = rx_queues(link.name()).filter(|n| *n < options.n_rxq) {
+            tracing::error!(target: "netdev_afxdp",
+                "{}: Too big 'n_rxq' ({}), the device has {n}", link.name(), options.n_rxq);
+            return Err(NetdevError::BadOption {
+                dev: link.name().to_owned(),
+                key: "n_rxq".to_owned(),
+                value: options.n_rxq.to_string(),
+                expected: format!("at most {n}, as many as the device has"),
+            });
+        }
         *lock(&self.wanted) = options;
         Ok(unknown)
     }

@@ -29,7 +29,7 @@ use base::sync::Arc;
 use datapath::{Environment, NetdevProvider, Threading, Topology};
 use netdev::Registry;
 use netdev::dummy::Dummies;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 /// How often status and housekeeping are looked at when nothing else happens, milliseconds.
@@ -58,6 +58,8 @@ pub(crate) struct Switch {
     packet_ins: Arc<PacketIns>,
     /// What is wrong with an interface, by name.
     errors: BTreeMap<String, String>,
+    /// Interfaces among them that no change of a device can help: they are asked for the impossible.
+    hopeless: BTreeSet<String>,
     /// `netdev::changes` when the model was last applied.
     devices_seen: u64,
     retry_at: Nanos,
@@ -101,6 +103,7 @@ impl Switch {
             conversations: BTreeMap::new(),
             packet_ins: Arc::new(PacketIns::new().map_err(|e| e.to_string())?),
             errors: BTreeMap::new(),
+            hopeless: BTreeSet::new(),
             devices_seen: 0,
             retry_at: Nanos::ZERO,
             housekeeping_at: Nanos::ZERO,
@@ -169,7 +172,8 @@ impl Switch {
     /// A device that was missing or not usable may have come: what could not be had is tried again.
     fn try_again(&mut self, now: Nanos) {
         let changed = netdev::changes().read() != self.devices_seen;
-        if changed && now >= self.retry_at && !self.errors.is_empty() {
+        let hope = |name| !self.hopeless.contains(name);
+        if changed && now >= self.retry_at && self.errors.keys().any(hope) {
             self.apply(self.model.clone());
             self.retry_at = now.plus_millis(RETRY_MS);
         }

@@ -17,6 +17,7 @@ impl Switch {
     pub(crate) fn apply(&mut self, model: Model) {
         let old = std::mem::take(&mut self.model);
         self.errors.clear();
+        self.hopeless.clear();
         self.settle_conversations();
         flow::set_vlan_limit(settings::vlan_limit(&model.settings));
         netdev::dpdk::init(&self.program, &model.settings);
@@ -231,12 +232,23 @@ impl Switch {
             let locals = config.interfaces.iter_mut().filter(|i| i.name == name);
             locals.for_each(|i| i.mac = hwaddr);
             if let Err(e) = backer.port_set(name, config) {
-                tracing::error!(target: "bridge", "{e}");
+                match &e {
+                    // Said where it happened.
+                    BackerError::Device { .. }
+                    | BackerError::Port { .. }
+                    | BackerError::Claimed { .. } => {
+                        tracing::debug!(target: "bridge", "{e}");
+                    }
+                    _ => tracing::error!(target: "bridge", "{e}"),
+                }
                 for interface in port.interfaces.keys() {
                     let here = backer
                         .bridge(name)
                         .is_ok_and(|b| b.iface(interface).is_some());
                     if !here {
+                        if is_hopeless(&e) {
+                            self.hopeless.insert(interface.clone());
+                        }
                         self.errors.insert(interface.clone(), e.to_string());
                     }
                 }
@@ -278,6 +290,12 @@ pub(super) fn datapath_id(name: &str, bridge: &Bridge, wanted: &BridgeModel) -> 
         .and_then(|t| u64::from_str_radix(t, 16).ok())
         .filter(|id| *id != 0);
     configured.or_else(|| bridge.iface(name).map(|i| i.device.etheraddr().to_u64()))
+}
+
+/// A device was asked for something that makes no sense: it will not before the configuration changes.
+fn is_hopeless(e: &BackerError) -> bool {
+    let invalid = rustix::io::Errno::INVAL.raw_os_error();
+    matches!(e, BackerError::Device { source, .. } if source.errno() == invalid)
 }
 
 /// The datapath type that a bridge runs on. There is no kernel datapath here: `system` is `netdev`.
