@@ -119,7 +119,11 @@ fn watch(program: &str) -> u8 {
                 continue;
             }
         };
-        ready();
+        if role() == Role::Monitor && deaths.is_empty() {
+            ready();
+            // The daemon that waits for its first configuration may still have something to say; later ones may not.
+            let_go_of_terminal(false);
+        }
         let pid = child.id();
         let Ok(status) = child.wait() else { return 1 };
         if status.success() {

@@ -38,6 +38,10 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         eprintln!("{faults}");
         return ExitCode::FAILURE;
     }
+    // A monitor tells of deaths in the daemon's log; should it not open, the daemon will say so.
+    if daemon::role() == daemon::Role::Monitor {
+        drop(open_log(options));
+    }
     if let Some(code) = daemon::daemonize(options.detach, options.monitor, &options.program) {
         return ExitCode::from(code);
     }
@@ -91,17 +95,24 @@ fn or_default(path: &Path, default: PathBuf) -> PathBuf {
     }
 }
 
+fn open_log(options: &Options) -> Result<(), String> {
+    let Some(path) = &options.log_file else {
+        return Ok(());
+    };
+    let path = or_default(
+        path,
+        paths::logdir().join(format!("{}.log", options.program)),
+    );
+    let opened = vlog::vlog().open_file(&path);
+    opened.map_err(|e| format!("{}: {e}", path.display()))
+}
+
 fn serve(options: &Options) -> Result<(), String> {
     let program = &options.program;
     let rundir = paths::rundir();
     let made = std::fs::create_dir_all(&rundir);
     made.map_err(|e| format!("{}: {e}", rundir.display()))?;
-    if let Some(path) = &options.log_file {
-        let path = or_default(path, paths::logdir().join(format!("{program}.log")));
-        vlog::vlog()
-            .open_file(&path)
-            .map_err(|e| format!("{}: {e}", path.display()))?;
-    }
+    open_log(options)?;
     let pidfile = match &options.pidfile {
         Some(path) => {
             let path = or_default(path, rundir.join(format!("{program}.pid")));

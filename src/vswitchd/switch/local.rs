@@ -16,8 +16,9 @@ impl Switch {
     /// Gives local and internal ports what they should have.
     pub(super) fn settle_local_ports(&self, model: &Model) {
         for (name, bridge) in self.backers.values().flat_map(|b| b.bridges()) {
-            let wanted = model.bridges.get(name).and_then(hwaddr);
-            if wanted.is_none() {
+            let wanted = model.bridges.get(name);
+            let text = wanted.and_then(|b| b.settings.get("hwaddr"));
+            if text.and_then(|t| parse(t).ok()).is_none() {
                 settle_address(name, bridge);
             }
             settle_mtu(bridge);
@@ -33,23 +34,22 @@ impl Switch {
     }
 }
 
-/// The configured address of a bridge; one that is none, or a multicast one, is named in the log and not used.
+/// The configured address of a bridge; one that cannot be used is named in the log.
 pub(super) fn hwaddr(wanted: &BridgeModel) -> Option<EthAddr> {
     let text = wanted.settings.get("hwaddr")?;
+    parse(text)
+        .inspect_err(|why| {
+            tracing::error!(target: "bridge", "other_config:hwaddr: {text:.40}: {why}");
+        })
+        .ok()
+}
+
+fn parse(text: &str) -> Result<EthAddr, &'static str> {
     match text.parse::<EthAddr>() {
-        Ok(mac) if mac.is_multicast() => {
-            tracing::error!(target: "bridge", "cannot set mac address to multicast address {mac}");
-            None
-        }
-        Ok(mac) if mac == EthAddr::ZERO => {
-            tracing::error!(target: "bridge", "cannot set mac address to all zeros");
-            None
-        }
-        Ok(mac) => Some(mac),
-        Err(()) => {
-            tracing::warn!(target: "bridge", "other_config:hwaddr: {text:?} is no Ethernet address");
-            None
-        }
+        Ok(mac) if mac.is_multicast() => Err("cannot set mac address to multicast address"),
+        Ok(EthAddr::ZERO) => Err("cannot set mac address to all zeros"),
+        Ok(mac) => Ok(mac),
+        Err(()) => Err("not an Ethernet address"),
     }
 }
 
