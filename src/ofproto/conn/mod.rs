@@ -257,6 +257,12 @@ impl Controllers {
         self.job.is_some()
     }
 
+    /// True when [`Controllers::run`] has something to do at `now`.
+    #[must_use]
+    pub fn has_work(&self, now: Nanos) -> bool {
+        self.job.is_some() || self.next_due().is_some_and(|due| due <= now)
+    }
+
     /// Works on the job under way, if there is one.
     fn work(&mut self, cx: &mut Cx<'_>, budget: usize) {
         let Some(mut job) = self.job.take() else {

@@ -45,6 +45,11 @@ impl<'a> Below<'a> {
         }
     }
 
+    /// True when ports were configured anew.
+    pub(super) fn reconfigures(&self) -> bool {
+        !self.reconfigured.is_empty()
+    }
+
     /// Does what had to wait until the tables were let go of.
     pub(super) fn settle(self, configs: &[(OfPort, PortConfig)], plans: Vec<PacketPlan>) {
         let Self {
@@ -84,8 +89,6 @@ impl<'a> Below<'a> {
                 tracing::debug!(target: "ofproto", "{e}");
             }
         }
-        // Posts what the messages changed to whoever keeps flows true.
-        drop(backer.tables(bridge, |_| ()));
     }
 
     /// The backer, for work that does not touch the bridge's tables.

@@ -1,10 +1,13 @@
 //! One bridge's conversation: `<bridge>.mgmt`, `<bridge>.snoop`, configured controllers, and whoever they let in.
 //!
 //! A turn reads a bounded number of messages from each connection, answers them, and writes while the sockets take
-//! it. A peer that does not read is not read from.
+//! it, for no longer than a slice of time each; the next turn begins with the connection after the last one served.
+//! A peer that does not read is not read from. While somebody talks, [`Conversation::again`] serves messages as they
+//! come, without what else belongs to a turn.
 
 use super::below::Below;
 use super::own_rules::OwnRules;
+use super::slice::Slice;
 use super::snoop::Snoopers;
 use super::{packets, ports};
 use crate::model::ControllerModel;
@@ -90,6 +93,10 @@ pub(crate) struct Conversation {
     pub(super) in_band: bool,
     pub(super) in_band_queue: Option<u32>,
     pub(super) standalone: bool,
+    /// The connection that is served first.
+    first: usize,
+    /// Something was said in the last turn.
+    talking: bool,
 }
 
 impl Conversation {
@@ -124,6 +131,8 @@ impl Conversation {
             in_band: false,
             in_band_queue: None,
             standalone: true,
+            first: 0,
+            talking: false,
         }
     }
 
@@ -141,12 +150,13 @@ impl Conversation {
         }
     }
 
-    /// One turn. `waiting` are packets for this bridge. True when there is more to do at once.
+    /// One turn. `waiting` are packets of this bridge; `slice_us`: how long reading and writing may last,
+    /// microseconds each. True when there is more to do at once.
     pub(crate) fn run(
         &mut self,
         backer: &mut Backer,
         waiting: VecDeque<PacketIn>,
-        now: Nanos,
+        (now, slice_us): (Nanos, u64),
     ) -> bool {
         self.accept(now);
         self.connect(now);
@@ -166,16 +176,15 @@ impl Conversation {
             let message = packets::to_controller(packet, cx.of.tun_table());
             self.controllers.packet_in(cx.of, message, now);
         }
-        let mut busy = self.read(&mut cx);
-        busy |= self.controllers.run(&mut cx);
-        busy |= self.write(&mut cx);
+        let (heard, more) = self.read(&mut cx, slice_us);
+        self.talking = heard;
+        let busy = more | self.controllers.run(&mut cx) | self.write(&mut cx, slice_us);
         let plans = self.controllers.take_plans();
-        let configs: Vec<(flow::OfPort, PortConfig)> = of
-            .ports()
-            .map(|p| (p.desc.port_no, p.desc.config))
-            .collect();
+        let configs = port_configs(&below, &of);
         drop(of);
         below.settle(&configs, plans);
+        // Posts what the messages changed to whoever keeps flows true.
+        drop(backer.tables(&bridge, |_| ()));
         self.forget_dead(now);
         busy
     }
@@ -192,9 +201,53 @@ impl Conversation {
                 let local = b.bridge(&bridge).ok().and_then(|x| x.iface(&bridge));
                 let local = local.map_or(wire::EthAddr::ZERO, |i| i.device.etheraddr());
                 let situation = self.situation(local, &bridge, now);
-                self.own_rules.update(&situation, of, now);
+                // Nothing else may change the tables while a long change is under way: then next time.
+                if !of.is_busy() {
+                    self.own_rules.update(&situation, of, now);
+                }
             }
         });
+    }
+
+    /// True when something was said in the last turn, so that more is likely to come soon.
+    pub(crate) fn is_talking(&self) -> bool {
+        self.talking
+    }
+
+    /// Serves what was said since. The changes are not posted: that is for the caller to do, before long.
+    /// True when there was something.
+    pub(crate) fn again(&mut self, backer: &mut Backer, (now, slice_us): (Nanos, u64)) -> bool {
+        let Ok(ofproto) = backer.ofproto(&self.bridge) else {
+            return false;
+        };
+        let bridge = self.bridge.clone();
+        let mut below = Below::new(backer, &bridge, now);
+        let mut of = lock(&ofproto);
+        let mut cx = Cx {
+            of: &mut of,
+            provider: &mut below,
+            now,
+        };
+        let (heard, _) = self.read(&mut cx, slice_us);
+        let more = self.controllers.has_work(now);
+        if !heard && !more && !self.wants_to_write() {
+            return false;
+        }
+        self.controllers.run(&mut cx);
+        self.write(&mut cx, slice_us);
+        let plans = self.controllers.take_plans();
+        let configs = port_configs(&below, &of);
+        drop(of);
+        below.settle(&configs, plans);
+        true
+    }
+
+    fn wants_to_write(&self) -> bool {
+        let waits = |c: &Conn| {
+            let more = c.id.is_some_and(|id| self.controllers.has_output(id));
+            c.rconn.is_connected() && more && c.rconn.backlog() == 0
+        };
+        self.conns.iter().any(waits)
     }
 
     fn accept(&mut self, now: Nanos) {
@@ -261,40 +314,64 @@ impl Conversation {
         }
     }
 
-    fn read(&mut self, cx: &mut Cx<'_>) -> bool {
-        let mut busy = false;
-        for conn in &mut self.conns {
-            let Some(id) = conn.id else { continue };
-            if self.controllers.status(id).is_some_and(|s| !s.up)
-                && let Some(hello) = self.controllers.output(cx, id)
-            {
-                conn.rconn.send(hello, cx.now);
+    /// Reads from every connection, as long as the slice lasts: (something was said, there may be more).
+    fn read(&mut self, cx: &mut Cx<'_>, slice_us: u64) -> (bool, bool) {
+        let slice = Slice::micros(slice_us);
+        let (mut heard, mut busy) = (false, false);
+        let n = self.conns.len();
+        for i in 0..n {
+            let at = (self.first + i) % n;
+            let messages = self.read_one(cx, at, slice);
+            heard |= messages > 0;
+            busy |= messages >= MESSAGES_PER_TURN;
+            if messages > 0 && slice.is_over() {
+                self.first = (at + 1) % n;
+                return (true, true);
             }
-            let mut budget = MESSAGES_PER_TURN;
-            while budget > 0 && self.controllers.may_receive(id) {
-                let Some(message) = conn.rconn.receive(cx.now) else {
-                    break;
-                };
-                budget -= 1;
-                if conn.target.is_some() {
-                    self.snoopers.copy(&message);
-                }
-                if let Err(why) = self.controllers.receive(cx, id, &message) {
-                    while let Some(last) = self.controllers.output(cx, id) {
-                        conn.rconn.send(last, cx.now);
-                    }
-                    conn.rconn.disconnect(&why.to_string(), cx.now);
-                    break;
-                }
-            }
-            busy |= budget == 0;
         }
-        busy
+        (heard, busy)
     }
 
-    fn write(&mut self, cx: &mut Cx<'_>) -> bool {
+    /// Reads from one connection; gives the number of messages.
+    fn read_one(&mut self, cx: &mut Cx<'_>, at: usize, slice: Slice) -> usize {
+        let conn = &mut self.conns[at];
+        let Some(id) = conn.id else { return 0 };
+        if self.controllers.status(id).is_some_and(|s| !s.up)
+            && let Some(hello) = self.controllers.output(cx, id)
+        {
+            conn.rconn.send(hello, cx.now);
+        }
+        let mut messages = 0;
+        while messages < MESSAGES_PER_TURN && self.controllers.may_receive(id) {
+            let Some(message) = conn.rconn.receive(cx.now) else {
+                break;
+            };
+            messages += 1;
+            if conn.target.is_some() {
+                self.snoopers.copy(&message);
+            }
+            if let Err(why) = self.controllers.receive(cx, id, &message) {
+                while let Some(last) = self.controllers.output(cx, id) {
+                    conn.rconn.send(last, cx.now);
+                }
+                conn.rconn.disconnect(&why.to_string(), cx.now);
+                break;
+            }
+            if slice.is_over() {
+                break;
+            }
+        }
+        messages
+    }
+
+    /// Writes to every connection what its socket takes, as long as the slice lasts. True when there is more.
+    fn write(&mut self, cx: &mut Cx<'_>, slice_us: u64) -> bool {
+        let slice = Slice::micros(slice_us);
         let mut busy = false;
-        for conn in &mut self.conns {
+        let n = self.conns.len();
+        for i in 0..n {
+            let at = (self.first + i) % n;
+            let conn = &mut self.conns[at];
             let Some(id) = conn.id else { continue };
             conn.rconn.flush(cx.now);
             while conn.rconn.is_connected() && conn.rconn.backlog() < OUTPUT_BYTES {
@@ -306,6 +383,10 @@ impl Conversation {
                         conn.rconn.send(message, cx.now);
                     }
                     None => break,
+                }
+                if slice.is_over() {
+                    self.first = (at + 1) % n;
+                    return true;
                 }
             }
             busy |= conn.rconn.backlog() == 0 && self.controllers.has_output(id);
@@ -369,4 +450,37 @@ impl Conversation {
             now,
         });
     }
+}
+
+/// The configuration of ports, when it is needed for what a turn left to be done.
+fn port_configs(below: &Below<'_>, of: &Ofproto) -> Vec<(flow::OfPort, PortConfig)> {
+    if !below.reconfigures() {
+        return Vec::new();
+    }
+    of.ports()
+        .map(|p| (p.desc.port_no, p.desc.config))
+        .collect()
+}
+
+/// Shows a message to whoever watches; one who does not keep up is dropped.
+fn copy(snoopers: &mut Vec<Channel>, message: &[u8]) {
+    snoopers.retain_mut(|s| s.send(message.to_vec()).is_ok());
+}
+
+/// Versions by the names of the database; none given means all.
+fn versions(names: &[String]) -> u32 {
+    let known = [
+        "OpenFlow10",
+        "OpenFlow11",
+        "OpenFlow12",
+        "OpenFlow13",
+        "OpenFlow14",
+        "OpenFlow15",
+    ];
+    let bits = known
+        .iter()
+        .zip(1u32..)
+        .filter(|(n, _)| names.iter().any(|x| x == *n));
+    let bits = bits.fold(0, |all, (_, v)| all | 1 << v);
+    if bits == 0 { 0x7e } else { bits }
 }

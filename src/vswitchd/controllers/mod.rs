@@ -6,6 +6,7 @@
 //! * [`own_rules`]: rules that a bridge has of its own. [`snoop`]: watchers.
 //! * [`packets`]: packets on their way up, and frozen ones on their way back.
 //! * [`ports`]: ports as controllers see them, kept like the devices.
+//! * [`slice`]: how long a part of a turn may work.
 //! * [`sink`]: packets on their way up, from handlers to the main thread.
 
 mod below;
@@ -15,8 +16,10 @@ mod own_rules;
 mod packets;
 mod ports;
 mod sink;
+mod slice;
 mod snoop;
 
 pub(crate) use conversation::Conversation;
 pub(crate) use own_rules::has_owners;
 pub(crate) use sink::PacketIns;
+pub(crate) use slice::Slice;

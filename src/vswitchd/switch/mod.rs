@@ -4,6 +4,7 @@
 //! * [`rules`]: OpenFlow rules that a configuration file holds.
 //! * [`settings`]: keys of the whole switch.
 //! * [`tables`]: configuration of flow tables.
+//! * [`talk`]: while controllers talk.
 //! * [`publish`]: status for the database.
 
 mod local;
@@ -14,6 +15,7 @@ mod reconcile;
 mod rules;
 mod settings;
 mod tables;
+mod talk;
 
 pub(crate) use rules::port_names;
 
@@ -31,6 +33,9 @@ use netdev::Registry;
 use netdev::dummy::Dummies;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
+
+/// How long reading from (and writing to) all connections may last in a turn, microseconds.
+const SLICES_US: u64 = 10_000;
 
 /// How often status and housekeeping are looked at when nothing else happens, milliseconds.
 const HOUSEKEEPING_MS: u64 = 100;
@@ -186,6 +191,7 @@ impl Switch {
             packets.entry(packet.bridge).or_default().push_back(packet);
         }
         let mut busy = false;
+        let slice_us = (SLICES_US / self.conversations.len().max(1) as u64).clamp(100, 2000);
         for (name, conversation) in &mut self.conversations {
             let owner = self
                 .backers
@@ -205,9 +211,9 @@ impl Switch {
             {
                 tracing::warn!(target: "bridge", "{e}");
             }
-            busy |= conversation.run(backer, packets, now);
+            busy |= conversation.run(backer, packets, (now, slice_us));
         }
-        busy
+        busy | self.talk_on(slice_us)
     }
 
     fn run_database(&mut self, now: Nanos) -> bool {

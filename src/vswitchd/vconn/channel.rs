@@ -13,8 +13,9 @@ use std::os::fd::{AsRawFd, RawFd};
 const HEADER: usize = 8;
 /// Bytes queued for a peer that does not read.
 pub(crate) const BACKLOG_MAX: usize = 4 << 20;
-/// Bytes read in one go: many small messages at once.
-const READ_BYTES: usize = 64 << 10;
+/// Room for input at first, and at most: many small messages are read at once, and the longest fits.
+const INPUT_MIN: usize = 4 << 10;
+const INPUT_MAX: usize = 128 << 10;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +38,12 @@ pub(crate) enum ChannelError {
 #[derive(Debug)]
 pub(crate) struct Channel {
     stream: Stream,
+    /// Room for input; what lies between `taken` and `filled` is yet to be given out.
     input: Vec<u8>,
-    /// Bytes of `input` that were given out already.
     taken: usize,
+    filled: usize,
+    /// The last read took all there was.
+    drained: bool,
     output: VecDeque<Vec<u8>>,
     output_at: usize,
     output_bytes: usize,
@@ -52,6 +56,8 @@ impl Channel {
             stream,
             input: Vec::new(),
             taken: 0,
+            filled: 0,
+            drained: false,
             output: VecDeque::new(),
             output_at: 0,
             output_bytes: 0,
@@ -64,7 +70,7 @@ impl Channel {
     /// The connection's end.
     pub(crate) fn receive(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
         loop {
-            let rest = &self.input[self.taken..];
+            let rest = &self.input[self.taken..self.filled];
             if let Some(&[_, _, a, b]) = rest.first_chunk::<4>() {
                 let len = usize::from(u16::from_be_bytes([a, b]));
                 if len < HEADER {
@@ -76,13 +82,14 @@ impl Channel {
                     return Ok(Some(message));
                 }
             }
-            self.input.drain(..self.taken);
-            self.taken = 0;
-            let have = self.input.len();
-            self.input.resize(have + READ_BYTES, 0);
-            let got = self.stream.read(&mut self.input[have..]);
-            self.input
-                .truncate(have + got.as_ref().copied().unwrap_or(0));
+            // What was read last left room: nothing more was there. The next call looks again.
+            if std::mem::take(&mut self.drained) {
+                return Ok(None);
+            }
+            self.make_room();
+            let got = self.stream.read(&mut self.input[self.filled..]);
+            self.filled += got.as_ref().copied().unwrap_or(0);
+            self.drained = got.is_ok() && self.filled < self.input.len();
             match got {
                 Ok(0) => return Err(ChannelError::Closed),
                 Ok(_) => {}
@@ -90,6 +97,19 @@ impl Channel {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }
+        }
+    }
+
+    /// Moves what is there to the front; a full buffer grows.
+    fn make_room(&mut self) {
+        if self.filled == self.input.len() && self.filled < INPUT_MAX {
+            let len = (self.filled * 2).clamp(INPUT_MIN, INPUT_MAX);
+            self.input.resize(len, 0);
+        }
+        if self.taken > 0 {
+            self.input.copy_within(self.taken..self.filled, 0);
+            self.filled -= self.taken;
+            self.taken = 0;
         }
     }
 
@@ -145,7 +165,7 @@ impl Channel {
     }
     /// True when a message may be there without anything arriving.
     pub(crate) fn has_input(&self) -> bool {
-        self.input.len() - self.taken >= HEADER
+        self.filled - self.taken >= HEADER
     }
 }
 
