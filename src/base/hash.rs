@@ -52,6 +52,30 @@ pub fn words(seed: u64, words: &[u64]) -> u64 {
     finish(h)
 }
 
+/// MurmurHash3 (in the public domain), one word: for hashes that must be the same as in other switches.
+#[inline]
+#[must_use]
+pub const fn murmur_add(hash: u32, data: u32) -> u32 {
+    let mut h = hash;
+    if data != 0 {
+        h ^= data
+            .wrapping_mul(0xcc9e_2d51)
+            .rotate_left(15)
+            .wrapping_mul(0x1b87_3593);
+    }
+    h.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
+}
+
+/// MurmurHash3, the end.
+#[inline]
+#[must_use]
+pub const fn murmur_finish(hash: u32, last: u32) -> u32 {
+    let mut h = hash ^ last;
+    h = (h ^ h >> 16).wrapping_mul(0x85eb_ca6b);
+    h = (h ^ h >> 13).wrapping_mul(0xc2b2_ae35);
+    h ^ h >> 16
+}
+
 /// Makes every bit of the result depend on every bit of the state.
 #[inline]
 #[must_use]

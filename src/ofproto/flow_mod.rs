@@ -82,6 +82,7 @@ impl Ofproto {
                 );
                 return Err(OfpError::OFPBRC_EPERM);
             }
+            crate::tlv::check_lengths(&fm.acts, &self.tun_table)?;
             if fm.buffer_id != NO_BUFFER {
                 return Err(OfpError::OFPBRC_BUFFER_UNKNOWN);
             }
@@ -345,7 +346,9 @@ impl PreparedFlowMod {
             spec.cookie = old.cookie;
         }
         if self.command == FlowModCommand::Add {
-            return Rule::new(spec, txn.version, txn.now);
+            let mut rule = Rule::new(spec, txn.version, txn.now);
+            rule.set_used(old.used());
+            return rule;
         }
         spec.idle_timeout = old.idle_timeout();
         spec.hard_timeout = old.hard_timeout();
@@ -353,6 +356,7 @@ impl PreparedFlowMod {
         spec.flags = old.flags;
         let mut rule = Rule::new(spec, txn.version, txn.now);
         rule.set_created(old.created);
+        rule.set_used(old.used());
         rule
     }
 }

@@ -13,7 +13,7 @@ use std::ops::Bound;
 /// "Any group": watch no group, match every group.
 pub const GROUP_ANY: u32 = openflow::flow_mod::ANY_GROUP;
 /// Most hash values a select group's map can have.
-pub const HASH_VALUES_MAX: u64 = 4096;
+pub const HASH_VALUES_MAX: u64 = 256;
 /// Most hash values when the controller named no selection method.
 pub const HASH_VALUES_DEFAULT_MAX: u64 = 256;
 
@@ -129,7 +129,10 @@ impl Group {
         (added, now): (Version, Nanos),
     ) -> Self {
         let selection = match kind {
-            GroupType::Select => select(&config, &buckets),
+            GroupType::Select => {
+                tracing::debug!(target: "ofproto_dpif", "Constructing select group {id}");
+                select(&config, &buckets)
+            }
             _ => Selection::Default,
         };
         Self {
@@ -183,25 +186,50 @@ impl Group {
     }
 }
 
+macro_rules! say {
+    ($($arg:tt)*) => { tracing::debug!(target: "ofproto_dpif", $($arg)*) };
+}
+
 /// How a select group with this configuration picks, as Open vSwitch decides it.
 fn select(config: &SelectionConfig, buckets: &[Bucket]) -> Selection {
     let (algorithm, basis, limit) = match config.method.as_str() {
-        "hash" if config.fields.is_empty() => return Selection::Default,
-        "hash" => return Selection::Hash,
+        "hash" => {
+            say!("Selection method specified: hash.");
+            if config.fields.is_empty() {
+                say!("No hash fields. Falling back to default hash method.");
+                return Selection::Default;
+            }
+            return Selection::Hash;
+        }
         "dp_hash" => {
+            say!("Selection method specified: dp_hash.");
             let wanted = (config.param >> 32) as u32;
             let basis = (config.param & 0xffff_ffff) as u32;
-            (if wanted > 1 { 0 } else { wanted }, basis, HASH_VALUES_MAX)
+            (wanted, basis, HASH_VALUES_MAX)
         }
-        _ => (1, 0, HASH_VALUES_DEFAULT_MAX),
+        _ => {
+            say!("No selection method specified. Trying dp_hash.");
+            (1, 0, HASH_VALUES_DEFAULT_MAX)
+        }
     };
-    match hash_map(buckets, limit) {
-        Some(map) => Selection::DpHash {
-            algorithm,
-            basis,
-            map,
-        },
-        None => Selection::Default,
+    let Some(map) = hash_map(buckets, limit) else {
+        say!("Falling back to default hash method.");
+        return Selection::Default;
+    };
+    let algorithm = if algorithm > 1 {
+        say!("Invalid dp_hash algorithm {algorithm}. Defaulting to OVS_HASH_ALG_L4");
+        0
+    } else {
+        algorithm
+    };
+    say!(
+        "Use dp_hash with {} hash values using algorithm {algorithm}.",
+        map.len()
+    );
+    Selection::DpHash {
+        algorithm,
+        basis,
+        map,
     }
 }
 
@@ -209,11 +237,22 @@ fn select(config: &SelectionConfig, buckets: &[Bucket]) -> Selection {
 /// out, or it would take more than `limit` values.
 fn hash_map(buckets: &[Bucket], limit: u64) -> Option<Vec<u32>> {
     let total: u64 = buckets.iter().map(|b| u64::from(b.weight)).sum();
-    let least = buckets.iter().map(|b| b.weight).filter(|w| *w > 0).min()?;
+    if buckets.is_empty() {
+        say!("  Don't apply dp_hash method without buckets.");
+    }
+    let Some(least) = buckets.iter().map(|b| b.weight).filter(|w| *w > 0).min() else {
+        if !buckets.is_empty() {
+            say!("  Total weight is zero. No active buckets.");
+        }
+        return None;
+    };
+    say!("  Minimum weight: {least}, total weight: {total}");
     let n = total.div_ceil(u64::from(least)).next_power_of_two().max(16);
     if n > limit {
+        say!("  Too many hash values required: {n}");
         return None;
     }
+    say!("  Using {n} hash values:");
     let mut divisors = vec![1u64; buckets.len()];
     let map = (0..n)
         .map(|_| {
@@ -232,6 +271,16 @@ fn hash_map(buckets: &[Bucket], limit: u64) -> Option<Vec<u32>> {
             u32::try_from(best).unwrap_or(u32::MAX)
         })
         .collect();
+    for (b, divisor) in buckets.iter().zip(&divisors) {
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let target = (n * u64::from(b.weight)) as f64 / total as f64;
+        let hits = (divisor - 1) / 2;
+        say!(
+            "  Bucket {}: weight={}, target={target:.2} hits={hits}",
+            b.id,
+            b.weight
+        );
+    }
     Some(map)
 }
 

@@ -268,6 +268,11 @@ impl Rule {
         self.created = created;
     }
 
+    /// Takes over the time at which a packet was last seen from the rule it replaces.
+    pub(crate) fn set_used(&mut self, used: Nanos) {
+        *self.used.get_mut() = used.0;
+    }
+
     /// The hard timeout counts from `now` again.
     pub fn touch(&self, now: Nanos) {
         self.modified.fetch_max(now.0, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use crate::acts;
 use crate::rule::Rule;
 use crate::switch::Ofproto;
 use base::sync::Arc;
-use flow::{FieldId, Flow, TunTable, TunTableError};
+use flow::{FieldId, Flow, Subfield, TunTable, TunTableError};
 use openflow::{Act, LearnDst, LearnSrc, OfpError, TlvCommand, TlvTableMod, TlvTableReply};
 
 /// Flows that use each field.
@@ -30,38 +30,66 @@ fn fields_of(rule: &Rule) -> u64 {
     matched | if used { acts_use(&rule.actions) } else { 0 }
 }
 
-/// Bit n: actions use `tun_metadata{n}`.
-pub(crate) fn acts_use(list: &[Act]) -> u64 {
-    let mut used = 0;
-    let mut see = |f: FieldId| {
-        if let FieldId::TunMetadata(i) = f {
-            used |= 1u64.checked_shl(i.into()).unwrap_or(0);
+/// Calls `see` for each tunnel option that actions use: its number, and the bits of it they need.
+fn each_use(list: &[Act], see: &mut dyn FnMut(u8, u16)) {
+    let mut part = |s: &Subfield| {
+        if let FieldId::TunMetadata(i) = s.field {
+            see(i, s.ofs.saturating_add(s.n_bits));
         }
     };
+    let whole = |field: FieldId| Subfield {
+        field,
+        ofs: 0,
+        n_bits: 0,
+    };
     acts::each(list, &mut |a| match a {
-        Act::OutputReg { src, .. } | Act::StackPush(src) => see(src.field),
-        Act::StackPop(dst) | Act::CheckPktLarger { dst, .. } => see(dst.field),
-        Act::Bundle(b) => b.dst.iter().for_each(|d| see(d.field)),
-        Act::Multipath(m) => see(m.dst.field),
-        Act::SetField { field, .. } | Act::DeleteField(field) => see(*field),
+        Act::OutputReg { src, .. } | Act::StackPush(src) => part(src),
+        Act::StackPop(dst) | Act::CheckPktLarger { dst, .. } => part(dst),
+        Act::Bundle(b) => b.dst.iter().for_each(&mut part),
+        Act::Multipath(m) => part(&m.dst),
+        Act::SetField { field, .. } | Act::DeleteField(field) => part(&whole(*field)),
         Act::RegMove { src, dst } => {
-            see(src.field);
-            see(dst.field);
+            part(src);
+            part(dst);
         }
-        Act::Ct(ct) => ct.zone_src.iter().for_each(|s| see(s.field)),
+        Act::Ct(ct) => ct.zone_src.iter().for_each(&mut part),
         Act::Learn(l) => {
             for spec in &l.specs {
                 if let LearnSrc::Field(s) = &spec.src {
-                    see(s.field);
+                    part(s);
                 }
                 if let LearnDst::Match(d) | LearnDst::Load(d) = &spec.dst {
-                    see(d.field);
+                    part(d);
                 }
             }
         }
         _ => {}
     });
+}
+
+/// Bit n: actions use `tun_metadata{n}`.
+pub(crate) fn acts_use(list: &[Act]) -> u64 {
+    let mut used = 0;
+    each_use(list, &mut |i, _| {
+        used |= 1u64.checked_shl(i.into()).unwrap_or(0);
+    });
     used
+}
+
+/// Checks that actions use no more of a tunnel option than it has.
+///
+/// # Errors
+/// `OFPBAC_BAD_SET_LEN`.
+pub(crate) fn check_lengths(list: &[Act], table: &TunTable) -> Result<(), OfpError> {
+    let mut fits = true;
+    each_use(list, &mut |i, bits| {
+        fits &= table.len_of(i).is_none_or(|n| usize::from(bits) <= 8 * n);
+    });
+    if fits {
+        Ok(())
+    } else {
+        Err(OfpError::OFPBAC_BAD_SET_LEN)
+    }
 }
 
 impl TlvUsers {

@@ -3,6 +3,7 @@
 //! the public domain.
 
 use crate::wild::{Site, Wild};
+pub(crate) use base::hash::{murmur_add as add, murmur_finish as finish};
 use flow::{Flow, Vlan};
 use openflow::action::HashFields;
 use wire::ethernet::{ETH_TYPE_IP, ETH_TYPE_IPV6};
@@ -63,28 +64,8 @@ fn absorb(v: &mut [u32; 3], chunk: &[u8]) {
     }
 }
 
-/// MurmurHash3, one word.
-pub(crate) fn add(hash: u32, data: u32) -> u32 {
-    let mut h = hash;
-    if data != 0 {
-        h ^= data
-            .wrapping_mul(0xcc9e_2d51)
-            .rotate_left(15)
-            .wrapping_mul(0x1b87_3593);
-    }
-    h.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
-}
-
 fn add64(hash: u32, data: u64) -> u32 {
     add(add(hash, data as u32), (data >> 32) as u32)
-}
-
-/// MurmurHash3, the end.
-pub(crate) fn finish(hash: u32, last: u32) -> u32 {
-    let mut h = hash ^ last;
-    h = (h ^ h >> 16).wrapping_mul(0x85eb_ca6b);
-    h = (h ^ h >> 13).wrapping_mul(0xc2b2_ae35);
-    h ^ h >> 16
 }
 
 /// Two words.

@@ -64,6 +64,9 @@ impl Ctx<'_> {
         {
             return true;
         }
+        // There is no packet to learn from now, and what is learned later decides what the actions are: the
+        // next packet is to be looked at itself, as in Open vSwitch.
+        self.out.avoid_caching |= self.packet.is_none();
         let n = table
             .rules
             .collect(None, version)

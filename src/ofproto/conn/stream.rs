@@ -11,8 +11,11 @@ use crate::rule::Rule;
 use crate::switch::Ofproto;
 use crate::walk::Walk;
 use base::clock::Nanos;
+use base::log::RateLimit;
 use classifier::LATEST;
 use openflow::{AggregateStats, Duration, FlowStats, Header, Message, Multipart};
+
+static LOG: RateLimit = RateLimit::new(1, 5);
 
 /// Things one piece looks at.
 const PIECE: usize = 512;
@@ -78,7 +81,15 @@ impl Stream {
                 let more = cx.of.step(walk, PIECE, &mut rules);
                 let tun = cx.of.tun_table();
                 for rule in rules {
-                    parts.push_flow_stats(&flow_stats(cx.of, &rule, cx.now), Some(tun));
+                    if !parts.push_flow_stats(&flow_stats(cx.of, &rule, cx.now), Some(tun)) {
+                        base::log_rl!(
+                            LOG,
+                            WARN,
+                            "ofp_flow",
+                            "Flow exceeded the maximum flow statistics reply size and was excluded from \
+                             the response set"
+                        );
+                    }
                 }
                 send(parts, conn, more)
             }

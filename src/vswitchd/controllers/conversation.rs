@@ -462,11 +462,6 @@ fn port_configs(below: &Below<'_>, of: &Ofproto) -> Vec<(flow::OfPort, PortConfi
         .collect()
 }
 
-/// Shows a message to whoever watches; one who does not keep up is dropped.
-fn copy(snoopers: &mut Vec<Channel>, message: &[u8]) {
-    snoopers.retain_mut(|s| s.send(message.to_vec()).is_ok());
-}
-
 /// Versions by the names of the database; none given means all.
 fn versions(names: &[String]) -> u32 {
     let known = [
