@@ -1,6 +1,7 @@
 //! `vswitchd`: puts the rooms together into a process.
 //!
 //! * [`vlog`], [`daemon`], [`paths`], [`unixctl`]: what every daemon of the Open vSwitch family has.
+//! * `loop_times`: how long the main loop's turns last.
 //! * `cli`: the `ringway` command and the command line of `ovs-vswitchd`.
 //! * `model` and `reconcile`: one configuration in memory, fed by TOML or the database, made true by the
 //!   smallest change.
@@ -16,6 +17,7 @@ mod database;
 mod db_model;
 mod db_status;
 mod db_unused;
+mod loop_times;
 mod model;
 mod options;
 mod paths;

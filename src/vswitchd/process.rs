@@ -160,6 +160,7 @@ fn turn_until_told(
 ) {
     let mut ready = false;
     let mut set = PollSet::new();
+    let mut woken = base::clock::monotonic_ns();
     loop {
         let mut busy = switch.run();
         if !ready && switch.is_configured() {
@@ -194,7 +195,10 @@ fn turn_until_told(
         set.fd(signals.hangup.as_raw_fd(), false);
         server.wait(&mut set);
         switch.wait(&mut set);
+        let now = base::clock::monotonic_ns();
+        switch.loop_times_mut().add(now.saturating_sub(woken));
         set.wait();
+        woken = base::clock::monotonic_ns();
     }
 }
 

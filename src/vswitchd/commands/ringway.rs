@@ -1,4 +1,4 @@
-//! Commands of our own: `ringway/show`, `ringway/drops`.
+//! Commands of our own: `ringway/show`, `ringway/drops`, `ringway/loop-times`.
 
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome};
@@ -8,6 +8,20 @@ use std::fmt::Write;
 pub(super) fn add(commands: &mut Commands<Switch>) {
     commands.add("ringway/show", "", 0..=0, |s, _| Ok(show(s)));
     commands.add("ringway/drops", "", 0..=0, |s, _| drops(s));
+    commands.add("ringway/loop-times", "[clear]", 0..=1, loop_times);
+}
+
+/// How long the turns of the main loop lasted since the start, or since they were cleared.
+fn loop_times(s: &mut Switch, args: &[&str]) -> Outcome {
+    let times = s.loop_times_mut();
+    match args.first().copied() {
+        None => Ok(times.to_string()),
+        Some("clear") => {
+            *times = crate::loop_times::LoopTimes::default();
+            Ok(String::new())
+        }
+        Some(other) => Err(format!("{other}: expected nothing, or \"clear\"")),
+    }
 }
 
 /// Bridges, ports, and what each port got.

@@ -461,21 +461,3 @@ fn port_configs(below: &Below<'_>, of: &Ofproto) -> Vec<(flow::OfPort, PortConfi
         .map(|p| (p.desc.port_no, p.desc.config))
         .collect()
 }
-
-/// Versions by the names of the database; none given means all.
-fn versions(names: &[String]) -> u32 {
-    let known = [
-        "OpenFlow10",
-        "OpenFlow11",
-        "OpenFlow12",
-        "OpenFlow13",
-        "OpenFlow14",
-        "OpenFlow15",
-    ];
-    let bits = known
-        .iter()
-        .zip(1u32..)
-        .filter(|(n, _)| names.iter().any(|x| x == *n));
-    let bits = bits.fold(0, |all, (_, v)| all | 1 << v);
-    if bits == 0 { 0x7e } else { bits }
-}

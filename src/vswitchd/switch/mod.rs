@@ -22,6 +22,7 @@ pub(crate) use rules::port_names;
 use crate::commands::coverage::{self, History};
 use crate::controllers::{Conversation, PacketIns};
 use crate::database::Database;
+use crate::loop_times::LoopTimes;
 use crate::model::Model;
 use crate::options::{Options, Source};
 use backer::Backer;
@@ -79,6 +80,7 @@ pub(crate) struct Switch {
     /// Rounds of revalidation asked for when time was last moved, by datapath type.
     warped: Vec<(String, u64)>,
     exit: Option<bool>,
+    loop_times: LoopTimes,
 }
 
 impl Switch {
@@ -119,6 +121,7 @@ impl Switch {
             configured: false,
             warped: Vec::new(),
             exit: None,
+            loop_times: LoopTimes::default(),
         };
         switch.reload();
         Ok(switch)
@@ -286,6 +289,10 @@ impl Switch {
 
     // ---- parts, for commands
 
+    /// How long the main loop's turns last.
+    pub(crate) fn loop_times_mut(&mut self) -> &mut LoopTimes {
+        &mut self.loop_times
+    }
     pub(crate) fn program(&self) -> &str {
         &self.program
     }
