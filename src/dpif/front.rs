@@ -72,6 +72,9 @@ impl Front {
         } else {
             Vec::new()
         };
+        if self.userspace && log::is_debug() {
+            self.show_whole_keys(ops);
+        }
         self.inner.operate(ops);
         let now = self.clock.now();
         for op in &*ops {
@@ -111,24 +114,36 @@ impl Front {
             if !put.flags.modify {
                 return None;
             }
-            let mut get = [Op::FlowGet(FlowGet {
-                ufid: put
-                    .ufid
-                    .unwrap_or_else(|| Ufid::of(&put.key.masked(&put.mask))),
-                pmd: put.pmd,
-                result: Err(DpifError::Again),
-            })];
-            self.inner.operate(&mut get);
-            match get {
-                [
-                    Op::FlowGet(FlowGet {
-                        result: Ok(info), ..
-                    }),
-                ] => Some(info.actions),
-                _ => None,
-            }
+            self.installed(put).map(|info| info.actions)
         };
         ops.iter().map(of).collect()
+    }
+
+    /// Whoever changes a flow may know its masked key only; people are shown the key it was installed with.
+    fn show_whole_keys(&self, ops: &mut [Op]) {
+        for op in ops {
+            if let Op::FlowPut(put) = op
+                && put.flags.modify
+                && !put.flags.create
+                && let Some(info) = self.installed(put)
+            {
+                put.key = info.key;
+            }
+        }
+    }
+
+    /// The flow that a put is going to change, if it is there.
+    fn installed(&self, put: &FlowPut) -> Option<FlowInfo> {
+        let mut get = [Op::FlowGet(FlowGet {
+            ufid: ufid_of(put),
+            pmd: put.pmd,
+            result: Err(DpifError::Again),
+        })];
+        self.inner.operate(&mut get);
+        match get {
+            [Op::FlowGet(get)] => get.result.ok(),
+            _ => None,
+        }
     }
 
     fn log_op(&self, op: &Op, now: Nanos) {

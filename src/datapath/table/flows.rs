@@ -10,6 +10,8 @@ use super::{DpFlow, NONE};
 use crate::limits::FLOWS_MAX;
 use base::sync::{Arc, ArcSwapOption, AtomicUsize, OnceLock, Ordering};
 use odp::Ufid;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Slots of a chunk.
 const CHUNK: usize = 1024;
@@ -80,7 +82,8 @@ pub(crate) struct Home {
 #[derive(Debug)]
 pub(crate) struct Flows {
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// The lowest is taken first, so that dumps list flows in the order in which they came, as long as few go.
+    free: BinaryHeap<Reverse<u32>>,
     by_ufid: Index,
     list: Arc<FlowList>,
 }
@@ -96,7 +99,7 @@ impl Flows {
         Self {
             // Address space, not memory: growing by copying would hold up the packet loop.
             slots: Vec::with_capacity(1 << 18),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
             by_ufid: Index::new(),
             list,
         }
@@ -123,7 +126,7 @@ impl Flows {
     /// Adds a flow; gives its number, or the flow back when there is no room.
     pub(crate) fn add(&mut self, flow: Arc<DpFlow>, home: Home) -> Result<u32, Arc<DpFlow>> {
         let n = match self.free.pop() {
-            Some(n) => n,
+            Some(Reverse(n)) => n,
             None if self.slots.len() < FLOWS_MAX => {
                 self.slots.push(Slot { flow: None, home });
                 (self.slots.len() - 1) as u32
@@ -153,7 +156,7 @@ impl Flows {
         let removed = self.by_ufid.remove(ufid_hash(flow.ufid), n);
         debug_assert!(removed, "every flow is known by its ufid");
         self.list.put(n as usize, None);
-        self.free.push(n);
+        self.free.push(Reverse(n));
         self.publish_len();
         Some(flow)
     }

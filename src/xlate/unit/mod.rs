@@ -26,7 +26,14 @@ impl Rig {
     /// One bridge `br0` with ports 1..=n, whose datapath numbers are the same.
     pub(crate) fn new(n: u16) -> Self {
         let mut rig = Self {
-            snap: Snapshot::new(Features::default(), Arc::default()),
+            snap: Snapshot::new(
+                Features {
+                    // There are no routes here: tunnels are the datapath's.
+                    tnl_push_pop: false,
+                    ..Features::default()
+                },
+                Arc::default(),
+            ),
             switches: Vec::new(),
             now: Nanos::from_millis(1_000_000),
         };

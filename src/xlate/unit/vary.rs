@@ -239,6 +239,7 @@ fn tunnels(r: &mut Rng, br: &mut XBridge) {
     for i in [7, 8] {
         add_port(br, i, 70);
         let port = br.ports.get_mut(&OfPort(i)).expect("just added");
+        port.class = pick(r, &["geneve", "vxlan", "erspan"]).to_owned();
         port.tunnel = Some(Box::new(cfg.clone()));
         port.packet_type = pick(r, &[PacketTypeMode::LegacyL2, PacketTypeMode::Aware]);
         cfg.remote_ip = FromFlow::Flow;
