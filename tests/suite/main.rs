@@ -19,3 +19,5 @@ mod reborn;
 mod refusals;
 /// SIGHUP applies differences.
 mod reload;
+/// vhost-user ports, with DPDK for a guest.
+mod vhost;

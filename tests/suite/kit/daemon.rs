@@ -100,6 +100,11 @@ impl Daemon {
         count.parse().ok()
     }
 
+    /// Its run directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("ringway.log")).unwrap_or_default()
