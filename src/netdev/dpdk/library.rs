@@ -251,7 +251,10 @@ fn candidates() -> Vec<PathBuf> {
         .ok()
         .and_then(|exe| exe.parent().map(Path::to_path_buf));
     // Tests run from a directory below that of the binary.
-    let above = beside.as_deref().and_then(Path::parent);
+    let above = beside
+        .as_deref()
+        .filter(|d| d.ends_with("deps"))
+        .and_then(Path::parent);
     let mut dirs: Vec<PathBuf> = beside.iter().cloned().collect();
     dirs.extend(above.map(Path::to_path_buf));
     dirs.extend(DIRS.map(PathBuf::from));
