@@ -2,6 +2,7 @@
 
 use super::{Flags, Out, open_first};
 use crate::switch::Switch;
+use crate::unixctl::Outcome;
 use base::sync::Arc;
 use dpif::{Dpif, DpifError, FlowDel, FlowGet, FlowPut, Op, PutFlags, Ufid};
 use flow::NoOdpNames;
@@ -15,9 +16,26 @@ pub(super) fn port_names(dpif: &dyn Dpif, wanted: bool) -> BTreeMap<OdpPort, Str
     ports.into_iter().map(|p| (p.number, p.name)).collect()
 }
 
+/// Lines of a file carried out in one go.
+const LINES: usize = 100;
+
+/// A datapath and the names of its ports.
+#[derive(Debug)]
+struct Target {
+    dpif: Arc<dyn Dpif>,
+    names: BTreeMap<OdpPort, String>,
+}
+
+impl Target {
+    fn new(dpif: Arc<dyn Dpif>) -> Self {
+        let names = port_names(&*dpif, true);
+        Self { dpif, names }
+    }
+}
+
 /// What one line of a file asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Command {
+pub(super) enum Command {
     Add,
     Modify,
     Delete,
@@ -54,14 +72,14 @@ pub(super) fn mod_flow(s: &mut Switch, out: &mut Out, f: Flags, args: &[&str]) {
 fn put_args(s: &Switch, out: &mut Out, (f, flags): (Flags, PutFlags), args: &[&str]) {
     if let Some(dpif) = open_first(s, out, args, 3)
         && let [.., key, actions] = args
-        && put(s, out, (&*dpif, f, flags), (key, actions)).is_none()
+        && put(s, out, (&Target::new(dpif), f, flags), (key, actions)).is_none()
     {
         out.failed = true;
     }
 }
 
 /// A key's text with the identity in front of it, or the one that flows put by hand have.
-fn parse_key(out: &mut Out, dpif: &dyn Dpif, text: &str, what: &str) -> Option<(OdpKey, Ufid)> {
+fn parse_key(out: &mut Out, target: &Target, text: &str, what: &str) -> Option<(OdpKey, Ufid)> {
     let given = match parse_ufid(text) {
         Ok(given) => given,
         Err(e) => {
@@ -69,7 +87,7 @@ fn parse_key(out: &mut Out, dpif: &dyn Dpif, text: &str, what: &str) -> Option<(
             return None;
         }
     };
-    match OdpKey::parse(text, &port_names(dpif, true)) {
+    match OdpKey::parse(text, &target.names) {
         Ok((key, fitness)) => {
             let ufid = given.unwrap_or_else(|| Ufid::of(&key.flow));
             if fitness != Fitness::Perfect || key.check_mask().is_err() {
@@ -107,10 +125,10 @@ fn parse_ufid(text: &str) -> Result<Option<Ufid>, DpifError> {
 fn put(
     s: &Switch,
     out: &mut Out,
-    (dpif, f, flags): (&dyn Dpif, Flags, PutFlags),
+    (target, f, flags): (&Target, Flags, PutFlags),
     (key, actions): (&str, &str),
 ) -> Option<()> {
-    let (key, ufid) = parse_key(out, dpif, key, "parsing flow key")?;
+    let (key, ufid) = parse_key(out, target, key, "parsing flow key")?;
     let Ok(actions) = odp::text::parse_actions(actions, &NoOdpNames) else {
         out.complain(format_args!("parsing actions"), Some(&DpifError::Invalid));
         return None;
@@ -124,7 +142,7 @@ fn put(
         pmd: None,
         result: Err(DpifError::Again),
     })];
-    dpif.operate(&mut ops);
+    target.dpif.operate(&mut ops);
     let [Op::FlowPut(put)] = ops else {
         return None;
     };
@@ -151,21 +169,21 @@ fn say_stats(s: &Switch, out: &mut Out, f: Flags, stats: &FlowStats) {
 pub(super) fn del_flow(s: &mut Switch, out: &mut Out, f: Flags, args: &[&str]) {
     if let Some(dpif) = open_first(s, out, args, 2)
         && let [.., key] = args
-        && delete(s, out, (&*dpif, f), key).is_none()
+        && delete(s, out, (&Target::new(dpif), f), key).is_none()
     {
         out.failed = true;
     }
 }
 
 /// As [`put`].
-fn delete(s: &Switch, out: &mut Out, (dpif, f): (&dyn Dpif, Flags), key: &str) -> Option<()> {
-    let (_, ufid) = parse_key(out, dpif, key, "")?;
+fn delete(s: &Switch, out: &mut Out, (target, f): (&Target, Flags), key: &str) -> Option<()> {
+    let (_, ufid) = parse_key(out, target, key, "")?;
     let mut ops = [Op::FlowDel(FlowDel {
         ufid,
         pmd: None,
         result: Err(DpifError::Again),
     })];
-    dpif.operate(&mut ops);
+    target.dpif.operate(&mut ops);
     let [Op::FlowDel(del)] = ops else {
         return None;
     };
@@ -213,72 +231,109 @@ pub(super) fn get_flow(s: &mut Switch, out: &mut Out, f: Flags, args: &[&str]) {
     }
 }
 
-/// `dpctl/add-flows [dp] file`.
-pub(super) fn add_flows(s: &mut Switch, out: &mut Out, f: Flags, args: &[&str]) {
-    from_file(s, out, (f, Command::Add), args);
-}
-
-/// `dpctl/mod-flows [dp] file`.
-pub(super) fn mod_flows(s: &mut Switch, out: &mut Out, f: Flags, args: &[&str]) {
-    from_file(s, out, (f, Command::Modify), args);
-}
-
-/// `dpctl/del-flows [dp] [file]`; without a file, all flows.
-pub(super) fn del_flows(s: &mut Switch, out: &mut Out, f: Flags, args: &[&str]) {
-    let file = match args {
-        [] => false,
-        [one] => !super::exists(s, one),
-        _ => true,
+/// `dpctl/del-flows [dp]`: all flows. With a file it is [`Lines`]' work: `None`.
+pub(super) fn del_all(s: &Switch, args: &[&str]) -> Option<Outcome> {
+    let all = match args {
+        [] => true,
+        [one] => super::exists(s, one),
+        _ => false,
     };
-    if file {
-        return from_file(s, out, (f, Command::Delete), args);
-    }
-    if let Some(dpif) = open_first(s, out, args, 1)
-        && let Err(e) = dpif.flow_flush()
-    {
-        out.fail(format_args!("deleting all flows"), Some(&e));
-    }
+    all.then(|| {
+        let mut out = Out::new(s);
+        if let Some(dpif) = open_first(s, &mut out, args, 1)
+            && let Err(e) = dpif.flow_flush()
+        {
+            out.fail(format_args!("deleting all flows"), Some(&e));
+        }
+        out.outcome()
+    })
 }
 
-/// Carries out a file's lines one after the other. A wrong line is named and does not stop the rest, nor does it
+/// A file of flows, carried out some lines at a time. A wrong line is named and does not stop the rest, nor does it
 /// make the command fail.
-fn from_file(s: &Switch, out: &mut Out, (f, default): (Flags, Command), args: &[&str]) {
-    let Some(dpif) = open_first(s, out, args, 3) else {
-        return;
-    };
-    let file = args.last().copied().unwrap_or_default();
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(e) => {
-            return out.complain(format_args!("Opening file \"{file}\" failed ({e})"), None);
+pub(super) struct Lines {
+    target: Target,
+    flags: Flags,
+    default: Command,
+    text: String,
+    /// Bytes and lines of `text` that are done.
+    at: usize,
+    number: usize,
+    out: Out,
+}
+
+impl Lines {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// The command's answer, when there is nothing to be done.
+    pub(super) fn start(
+        s: &Switch,
+        flags: Flags,
+        default: Command,
+        args: &[&str],
+    ) -> Result<Self, Outcome> {
+        let mut out = Out::new(s);
+        let Some(dpif) = open_first(s, &mut out, args, 3) else {
+            return Err(out.outcome());
+        };
+        let file = args.last().copied().unwrap_or_default();
+        match std::fs::read_to_string(file) {
+            Ok(text) => Ok(Self {
+                target: Target::new(dpif),
+                flags,
+                default,
+                text,
+                at: 0,
+                number: 0,
+                out,
+            }),
+            Err(e) => {
+                out.complain(format_args!("Opening file \"{file}\" failed ({e})"), None);
+                Err(out.outcome())
+            }
         }
-    };
-    for (i, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if line.is_empty() {
-            continue;
+    }
+
+    /// Carries out the next lines; the answer when that were all.
+    pub(super) fn more(&mut self, s: &Switch) -> Option<Outcome> {
+        let text = std::mem::take(&mut self.text);
+        let rest = text.get(self.at..).unwrap_or_default();
+        let mut done = 0;
+        for line in rest.split_inclusive('\n').take(LINES) {
+            self.at += line.len();
+            self.number += 1;
+            done += 1;
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if !line.is_empty() {
+                self.line(s, line);
+            }
         }
-        let (command, flow, actions) = parse_line(default, line);
-        let done = match (command, flow, actions) {
+        self.text = text;
+        let out = &mut self.out;
+        (done < LINES).then(|| Ok(std::mem::take(&mut out.text)))
+    }
+
+    fn line(&mut self, s: &Switch, line: &str) {
+        let (command, flow, actions) = parse_line(self.default, line);
+        let (out, target, f) = (&mut self.out, &self.target, self.flags);
+        match (command, flow, actions) {
             (Command::Add, Some(flow), Some(actions)) => {
-                put(s, out, (&*dpif, f, CREATE), (flow, actions));
-                true
+                put(s, out, (target, f, CREATE), (flow, actions));
             }
             (Command::Modify, Some(flow), Some(actions)) => {
-                put(s, out, (&*dpif, f, MODIFY), (flow, actions));
-                true
+                put(s, out, (target, f, MODIFY), (flow, actions));
             }
             (Command::Delete, Some(flow), None) => {
-                delete(s, out, (&*dpif, f), flow);
-                true
+                delete(s, out, (target, f), flow);
             }
-            _ => false,
-        };
-        if !done {
-            out.complain(
-                format_args!("Failed parsing line number {}, skipped!", i + 1),
-                None,
-            );
+            _ => {
+                let n = self.number;
+                out.complain(
+                    format_args!("Failed parsing line number {n}, skipped!"),
+                    None,
+                );
+            }
         }
     }
 }

@@ -96,7 +96,7 @@ type Work = fn(&mut Switch, &mut Out, Flags, &[&str]);
 pub(super) fn add(commands: &mut Commands<Switch>) {
     let many = usize::MAX;
     let mut list = String::from("The available commands are:\n");
-    let table: [(&'static str, &'static str, usize, usize, Work); 14] = [
+    let table: [(&'static str, &'static str, usize, usize, Work); 11] = [
         ("dpctl/add-dp", "dp [iface...]", 1, many, ports::add_dp),
         ("dpctl/del-dp", "dp", 1, 1, ports::del_dp),
         ("dpctl/add-if", "dp iface...", 2, many, ports::add_if),
@@ -108,9 +108,6 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         ("dpctl/mod-flow", "[dp] flow actions", 2, 3, flows::mod_flow),
         ("dpctl/get-flow", "[dp] ufid", 1, 2, flows::get_flow),
         ("dpctl/del-flow", "[dp] flow", 1, 2, flows::del_flow),
-        ("dpctl/add-flows", "[dp] file", 1, 2, flows::add_flows),
-        ("dpctl/mod-flows", "[dp] file", 1, 2, flows::mod_flows),
-        ("dpctl/del-flows", "[dp] [file]", 0, 2, flows::del_flows),
     ];
     for (name, usage, min, max, work) in table {
         writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
@@ -120,6 +117,17 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
             work(s, &mut out, f, &args);
             s.see_datapaths();
             out.outcome()
+        });
+    }
+    let files = [
+        ("dpctl/add-flows", "[dp] file", 1, flows::Command::Add),
+        ("dpctl/mod-flows", "[dp] file", 1, flows::Command::Modify),
+        ("dpctl/del-flows", "[dp] [file]", 0, flows::Command::Delete),
+    ];
+    for (name, usage, min, default) in files {
+        writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
+        commands.add_slow(name, usage, min..=2, move |s, args| {
+            from_file(s, default, args)
         });
     }
     let usage = "[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]";
@@ -137,6 +145,22 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
     commands.add("dpctl/list-commands", "", 0..=many, move |_, _| {
         Ok(list.clone())
     });
+}
+
+/// Flows from a file, some at a time; `dpctl/del-flows` without a file is done at once.
+fn from_file(s: &mut Switch, default: flows::Command, args: &[&str]) -> Reply<Switch> {
+    let (f, args) = match flags(args) {
+        Ok(parsed) => parsed,
+        Err(text) => return Reply::Now(Err(text)),
+    };
+    let delete = default == flows::Command::Delete;
+    if delete && let Some(outcome) = flows::del_all(s, &args) {
+        return Reply::Now(outcome);
+    }
+    match flows::Lines::start(s, f, default, &args) {
+        Ok(mut lines) => Reply::Later(Box::new(move |s: &mut Switch| lines.more(s))),
+        Err(outcome) => Reply::Now(outcome),
+    }
 }
 
 fn dump_dps(s: &mut Switch, out: &mut Out, _: Flags, _: &[&str]) {
