@@ -169,4 +169,51 @@ mod tests {
         let c = r.apply(&schema, &json!({"T": {id: {"delete": null}}, "U": 5}));
         assert!(!c[0].exists && r.is_empty());
     }
+
+    use proptest::prelude::*;
+
+    /// JSON of any shape, with the words of the protocol in it.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let word = prop_oneof![
+            Just("T".to_owned()),
+            Just("tags".to_owned()),
+            Just("insert".to_owned()),
+            Just("modify".to_owned()),
+            Just("old".to_owned()),
+            Just("set".to_owned()),
+            Just("map".to_owned()),
+            Just("uuid".to_owned()),
+            Just("550e8400-e29b-41d4-a716-446655440000".to_owned()),
+            any::<String>(),
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            word.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 32, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((word.clone(), inner), 0..4)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_update_is_survived(updates in prop::collection::vec(any_json(), 1..4)) {
+            let schema = Schema::from_json(&json!({"name": "D", "tables": {"T": {"columns": {
+                "tags": {"type": {"key": "integer", "min": 0, "max": "unlimited"}},
+            }}}}))
+            .unwrap();
+            let mut r = Replica::new();
+            for update in updates {
+                r.apply(&schema, &update);
+                r.apply(&schema, &json!({"T": {"550e8400-e29b-41d4-a716-446655440000": update}}));
+            }
+            Schema::from_json(&json!({"name": 1, "tables": {"T": {}}}));
+        }
+    }
 }

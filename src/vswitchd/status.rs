@@ -84,24 +84,29 @@ fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Speed by the feature bits of OpenFlow 1.1 and up (10M, 100M, 1G half and full, then 10G, 40G, 100G, 1T).
+/// Speed, as the device says it or by its feature bits.
 fn speed_bps(f: LinkFeatures) -> Option<i64> {
     if f.speed_mbps > 0 {
         return Some(i64::from(f.speed_mbps) * 1_000_000);
     }
-    const SPEEDS: [(u32, i64); 7] = [
-        (1 << 9, 1_000_000_000_000),
-        (1 << 8, 100_000_000_000),
-        (1 << 7, 40_000_000_000),
-        (1 << 6, 10_000_000_000),
-        (1 << 4 | 1 << 5, 1_000_000_000),
-        (1 << 2 | 1 << 3, 100_000_000),
-        (1 << 0 | 1 << 1, 10_000_000),
+    let kbps = speed_kbps(f.current);
+    (kbps > 0).then(|| i64::from(kbps) * 1000)
+}
+
+/// Speed in kb/s by the feature bits of OpenFlow 1.1 and up (10M, 100M, 1G half and full, then 10G, 40G, 100G, 1T);
+/// 0 without such a bit.
+pub(crate) fn speed_kbps(bits: u32) -> u32 {
+    const SPEEDS: [(u32, u32); 7] = [
+        (1 << 9, 1_000_000_000),
+        (1 << 8, 100_000_000),
+        (1 << 7, 40_000_000),
+        (1 << 6, 10_000_000),
+        (1 << 4 | 1 << 5, 1_000_000),
+        (1 << 2 | 1 << 3, 100_000),
+        (1 << 0 | 1 << 1, 10_000),
     ];
-    SPEEDS
-        .iter()
-        .find(|(bits, _)| f.current & bits != 0)
-        .map(|(_, bps)| *bps)
+    let fastest = SPEEDS.iter().find(|(b, _)| bits & b != 0);
+    fastest.map_or(0, |(_, kbps)| *kbps)
 }
 
 /// Duplex by the same bits.

@@ -1,5 +1,6 @@
 //! Ports as controllers see them: told to `ofproto` whenever a device changed.
 
+use crate::status::speed_kbps;
 use backer::{Backer, Iface};
 use base::clock::Nanos;
 use flow::OfPort;
@@ -57,21 +58,4 @@ fn describe(iface: &Iface) -> PortDesc {
         curr_speed: speed_kbps(f.current),
         max_speed: speed_kbps(f.supported),
     }
-}
-
-/// Speed in kb/s by feature bits.
-fn speed_kbps(bits: u32) -> u32 {
-    const SPEEDS: [(u32, u32); 7] = [
-        (1 << 9, 1_000_000_000),
-        (1 << 8, 100_000_000),
-        (1 << 7, 40_000_000),
-        (1 << 6, 10_000_000),
-        (1 << 4 | 1 << 5, 1_000_000),
-        (1 << 2 | 1 << 3, 100_000),
-        (1 << 0 | 1 << 1, 10_000),
-    ];
-    SPEEDS
-        .iter()
-        .find(|(b, _)| bits & b != 0)
-        .map_or(0, |(_, kbps)| *kbps)
 }
