@@ -58,11 +58,6 @@ impl PollSet {
     }
 }
 
-/// Lets another thread have this core, if one wants it: for whoever waits some microseconds without sleeping.
-pub fn give_way() {
-    std::thread::yield_now();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -149,8 +149,73 @@ fn headers_are_printed_as_by_open_vswitch() {
     assert!(printed > 250, "{printed}");
 }
 
-/// Reads a message both ways; what is read is written in every version. Nothing may panic.
+/// Kinds of messages that are printed whole.
+const PRINTED: [&str; 10] = [
+    "OFPT_HELLO",
+    "OFPT_FLOW_MOD",
+    "NXT_FLOW_MOD ",
+    "OFPT_BUNDLE_CONTROL",
+    "ONFT_BUNDLE_CONTROL",
+    "OFPST_FLOW request",
+    "OFPST_AGGREGATE reply",
+    "OFPT_ROLE_REQUEST",
+    "NXT_SET_FLOW_FORMAT",
+    "NXT_FLOW_MOD_TABLE_ID",
+];
+
+#[test]
+fn bodies_are_printed_as_by_open_vswitch() {
+    let (mut printed, mut wrong) = (0, 0);
+    for case in cases() {
+        let kind = PRINTED.iter().any(|k| case.text.starts_with(k));
+        // Where it printed more than the log has, or found a fault, its text says so in its own way.
+        let other = case.text.contains("***") || case.text.contains("00000000  ");
+        if !kind || other || case.title.contains("high verbosity") {
+            continue;
+        }
+        printed += 1;
+        let ours = openflow::format_message(&case.bytes);
+        if ours.trim_end() != case.text.trim_end() {
+            wrong += 1;
+            println!("{}:\n{ours}\n{}", case.title, case.text);
+        }
+    }
+    assert!(
+        printed > 15 && wrong == 0,
+        "{wrong} of {printed} are printed otherwise"
+    );
+}
+
+#[test]
+fn actions_nested_as_deep_as_a_message_goes_are_refused_or_read() {
+    // A flow mod of OpenFlow 1.3 for any packet: apply-actions, then clone in clone in clone.
+    for depth in [1, 16, 99, 1000, 4000] {
+        let acts_len = 16 * depth;
+        let mut b = vec![4, 14, 0, 0, 0, 0, 0, 1];
+        b.extend([0; 16]);
+        b.extend([0, 0, 0, 0, 0, 0, 0x80, 0]);
+        b.extend([0xff; 12]);
+        b.extend([0; 4]);
+        b.extend([0, 1, 0, 4, 0, 0, 0, 0]);
+        b.extend([0, 4]);
+        b.extend(u16::try_from(acts_len + 8).expect("fits").to_be_bytes());
+        b.extend([0; 4]);
+        for level in 0..depth {
+            let len = u16::try_from(acts_len - 16 * level).expect("fits");
+            b.extend([0xff, 0xff]);
+            b.extend(len.to_be_bytes());
+            b.extend([0, 0, 0x23, 0x20, 0, 42, 0, 0, 0, 0, 0, 0]);
+        }
+        let len = u16::try_from(b.len()).expect("fits");
+        b[2..4].copy_from_slice(&len.to_be_bytes());
+        survive(&b);
+        assert!(depth > 1 || Message::decode(&b, &loose()).is_ok());
+    }
+}
+
+/// Reads a message both ways; what is read is written in every version, and shown. Nothing may panic.
 fn survive(bytes: &[u8]) {
+    assert!(!openflow::format_message(bytes).is_empty());
     for cx in [loose(), DecodeCx::default()] {
         if let Ok((header, message)) = Message::decode(bytes, &cx) {
             for version in Version::ALL {

@@ -81,6 +81,8 @@ pub(crate) struct Switch {
     warped: Vec<(String, u64)>,
     exit: Option<bool>,
     loop_times: LoopTimes,
+    /// See [`talk`].
+    talk_skips: u8,
 }
 
 impl Switch {
@@ -122,6 +124,7 @@ impl Switch {
             warped: Vec::new(),
             exit: None,
             loop_times: LoopTimes::default(),
+            talk_skips: 0,
         };
         switch.reload();
         Ok(switch)

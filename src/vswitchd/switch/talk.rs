@@ -8,6 +8,8 @@ use crate::controllers::{Conversation, Slice};
 const TALK_US: u64 = 2000;
 /// How long the next message is waited for without sleeping, microseconds.
 const QUIET_US: u64 = 50;
+/// Turns in which nothing is waited for without sleeping after such a wait was in vain.
+const SKIPS: u8 = 64;
 /// How long changes may stay unposted while somebody talks, microseconds.
 const POST_US: u64 = 500;
 
@@ -17,16 +19,17 @@ impl Switch {
         if !self.conversations.values().any(Conversation::is_talking) {
             return false;
         }
+        // Where the last waits were in vain (a busy machine, a slow peer), sleeping serves everybody better.
+        let patience_us = if self.talk_skips == 0 { QUIET_US } else { 0 };
+        self.talk_skips = self.talk_skips.saturating_sub(1);
         let whole = Slice::micros(TALK_US);
-        let (mut quiet, mut post) = (Slice::micros(QUIET_US), Slice::micros(POST_US));
+        let (mut quiet, mut post) = (Slice::micros(patience_us), Slice::micros(POST_US));
         let (mut heard, mut unposted) = (true, false);
         while (heard || !quiet.is_over()) && !whole.is_over() {
             heard = self.serve_again(slice_us);
             unposted |= heard;
             if heard {
-                quiet = Slice::micros(QUIET_US);
-            } else {
-                base::poll::give_way();
+                quiet = Slice::micros(patience_us);
             }
             if unposted && post.is_over() {
                 self.post_changes();
@@ -35,6 +38,9 @@ impl Switch {
         }
         if unposted {
             self.post_changes();
+        }
+        if patience_us > 0 && quiet.is_over() {
+            self.talk_skips = SKIPS;
         }
         heard
     }
