@@ -280,3 +280,84 @@ fn interrupts_come_when_the_guest_asked_for_them() {
     by_flag.no_more_kicks();
     assert_eq!(guest.half(0x2000), 1);
 }
+
+/// A UDP packet whose checksum field holds its pseudo header's sum only; where it starts and its offset.
+fn unfinished() -> (Vec<u8>, u16, u16) {
+    let mut p = vec![2; 12];
+    p.extend([0x08, 0x00, 0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0]);
+    p.extend([192, 0, 2, 1, 192, 0, 2, 2]);
+    p.extend([0, 1, 0, 2, 0, 16, 0, 0]);
+    p.extend([9; 8]);
+    let (from, to) = (wire::Ipv4([192, 0, 2, 1]), wire::Ipv4([192, 0, 2, 2]));
+    let pseudo = wire::checksum::pseudo4(from, to, 17, 16).partial();
+    p[40..42].copy_from_slice(&pseudo.to_be_bytes());
+    (p, 34, 6)
+}
+
+#[test]
+fn checksums_are_left_to_who_can_do_them() {
+    const CSUM: u64 = 1;
+    const GUEST_CSUM: u64 = 2;
+    let guest = Guest::new();
+    let (packet, start, offset) = unfinished();
+    let mut header = vec![1, 0, 0, 0, 0, 0];
+    header.extend([start.to_le_bytes(), offset.to_le_bytes(), [0, 0]].concat());
+    let take = |features: u64, first: u8| {
+        let mut driver = Driver::new(0, 2);
+        guest.write(0x2002, &[0, 0]);
+        header_and(&guest, &header, first, &packet);
+        let d = descriptor(DATA, 12 + packet.len() as u32, 0, 0);
+        driver.describe(&guest, 0, d);
+        driver.offer(&guest, 0);
+        let mut ring = ring(&guest, &driver, Features(features), 0);
+        let mut batch = Batch::new();
+        receive(&mut ring, &mut batch, &Counts::default())
+            .1
+            .unwrap();
+        batch.pop().unwrap()
+    };
+    let partial = take(PLAIN | CSUM, 1);
+    assert_eq!(partial.flags, packet::RxFlags::CSUM_PARTIAL);
+    assert_eq!((partial.csum_start, partial.csum_offset), (start, offset));
+    assert_eq!(take(PLAIN, 1).flags, 0, "not agreed on, not read");
+    assert_eq!(
+        take(PLAIN | CSUM, 2).flags,
+        0,
+        "a guest vouches for nothing"
+    );
+
+    let give = |features: u64| {
+        let mut driver = Driver::new(0, 2);
+        guest.write(0x2002, &[0, 0]);
+        driver.describe(&guest, 0, descriptor(DATA, 2000, WRITE, 0));
+        driver.offer(&guest, 0);
+        let mut ring = ring(&guest, &driver, Features(features), 0);
+        let frames = [HeapPool::global().duplicate(&partial)];
+        let limits = Limits {
+            mtu: 1500,
+            retries: 0,
+        };
+        let (report, ..) = transmit(&mut ring, &frames, limits, &Counts::default());
+        assert_eq!(report.sent, 1);
+        guest.read(DATA, 12 + packet.len())
+    };
+    let as_is = give(PLAIN | GUEST_CSUM);
+    assert_eq!(as_is[0], 1);
+    assert_eq!(as_is[6..10], header[6..10]);
+    assert_eq!(as_is[12..], packet);
+    let finished = give(PLAIN);
+    assert_eq!(finished[..10], [0; 10]);
+    let sum = wire::checksum::pseudo4(
+        wire::Ipv4([192, 0, 2, 1]),
+        wire::Ipv4([192, 0, 2, 2]),
+        17,
+        16,
+    );
+    assert_eq!(sum.add_bytes(&finished[12 + 34..]).finish(), 0);
+}
+
+fn header_and(guest: &Guest, header: &[u8], first: u8, packet: &[u8]) {
+    guest.write(DATA, header);
+    guest.write(DATA, &[first]);
+    guest.write(DATA + 12, packet);
+}
