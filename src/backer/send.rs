@@ -12,7 +12,20 @@ use flow::{Flow, Metadata, OdpPort, OfPort};
 use odp::{Action, FlowStats, SlowReason};
 use openflow::{Act, FlowMod};
 use packet::{Frame, HeapPool};
+use std::time::Duration;
 use xlate::{BridgeId, Effect, Input, XlateError, output::Start};
+
+/// How long sending waits for a packet that goes to a controller to get there.
+const UP_WAIT: Duration = Duration::from_millis(10);
+
+/// True for actions that may send a packet to a controller.
+fn goes_up(action: &Action) -> bool {
+    match action {
+        Action::Userspace(_) => true,
+        Action::Clone(inner) | Action::Sample { actions: inner, .. } => inner.iter().any(goes_up),
+        _ => false,
+    }
+}
 
 /// A packet that somebody sends through a bridge.
 #[derive(Debug)]
@@ -179,6 +192,10 @@ impl Backer {
             return Ok(());
         }
         self.dpif.operate(&mut ops);
+        if out.actions.iter().any(goes_up) {
+            // Whoever sent the packet sees what comes of it before the answer to what he sends next.
+            self.dpif.quiesce(UP_WAIT);
+        }
         match ops {
             [Op::Execute(e)] => e.result,
             _ => Ok(()),

@@ -21,3 +21,5 @@ mod refusals;
 mod reload;
 /// vhost-user ports, with DPDK for a guest.
 mod vhost;
+/// Controllers that do not read cost little.
+mod slow;

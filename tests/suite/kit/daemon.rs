@@ -148,6 +148,20 @@ impl Daemon {
             .collect()
     }
 
+    /// A file of its run directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Memory that it holds, KiB.
+    pub(crate) fn rss_kib(&self) -> usize {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("a live daemon");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|l| l.trim().strip_suffix(" kB"));
+        kib.and_then(|n| n.parse().ok()).expect("a size")
+    }
+
     /// Processor time it has used, in clock ticks (hundredths of a second).
     pub(crate) fn ticks(&self) -> u64 {
         let stat = format!("/proc/{}/stat", self.child.id());
