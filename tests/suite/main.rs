@@ -19,7 +19,7 @@ mod reborn;
 mod refusals;
 /// SIGHUP applies differences.
 mod reload;
-/// vhost-user ports, with DPDK for a guest.
-mod vhost;
 /// Controllers that do not read cost little.
 mod slow;
+/// vhost-user ports, with DPDK for a guest.
+mod vhost;
