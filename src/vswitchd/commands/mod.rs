@@ -11,6 +11,7 @@ mod packets;
 mod pmd;
 mod process;
 mod ringway;
+mod routes;
 mod trace;
 
 use crate::switch::Switch;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Commands<Switch> {
     bridges::add(&mut commands);
     coverage::add(&mut commands);
     ringway::add(&mut commands);
+    routes::add(&mut commands);
     dpctl::add(&mut commands);
     dpdk::add(&mut commands);
     trace::add(&mut commands);

@@ -30,6 +30,7 @@ use base::clock::{Clock, Nanos};
 use base::poll::PollSet;
 use base::sync::Arc;
 use datapath::{Environment, NetdevProvider, Threading, Topology};
+use l2::routes::Routes;
 use netdev::Registry;
 use netdev::dummy::Dummies;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -52,6 +53,8 @@ pub(crate) struct Switch {
     registry: Registry,
     dpifs: dpif::Registry,
     dummies: Option<Dummies>,
+    /// Added by hand.
+    routes: Routes,
     source: Source,
     database: Option<Database>,
     /// What was last asked for.
@@ -105,6 +108,7 @@ impl Switch {
             registry,
             dpifs,
             dummies,
+            routes: Routes::default(),
             source: options.source.clone(),
             database,
             model: Model::default(),
@@ -304,6 +308,12 @@ impl Switch {
     }
     pub(crate) fn dummies(&self) -> Option<&Dummies> {
         self.dummies.as_ref()
+    }
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+    pub(crate) fn routes_mut(&mut self) -> &mut Routes {
+        &mut self.routes
     }
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
