@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
     let usage = "ip_addr/prefix_len out_br_name [gw] [pkt_mark=mark]";
-    commands.add("ovs/route/add", usage, 2..=4, |s, args| route_add(s, args));
+    commands.add("ovs/route/add", usage, 2..=4, route_add);
     commands.add("ovs/route/show", "", 0..=0, |s, _| Ok(s.routes().show()));
     let usage = "ip_addr/prefix_len [pkt_mark=mark]";
     commands.add("ovs/route/del", usage, 1..=2, |s, args| {
