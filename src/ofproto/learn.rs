@@ -5,10 +5,11 @@
 
 use crate::rule::{Rule, STATE_FLAGS};
 use crate::switch::Ofproto;
+use crate::tables::Tables;
 use base::clock::Nanos;
 use base::log::RateLimit;
 use base::sync::Arc;
-use classifier::{LATEST, Ruled};
+use classifier::{LATEST, Ruled, Version};
 use openflow::{FlowMod, FlowModCommand, OfpError};
 
 /// Learned flows that wait for a transaction to end; more are learned with their next packet.
@@ -45,7 +46,7 @@ impl Ofproto {
     /// What a flow mod is refused for.
     pub fn learn(&mut self, fm: &FlowMod, limit: u32, now: Nanos) -> Result<Learned, OfpError> {
         debug_assert_eq!(fm.command, FlowModCommand::ModifyStrict);
-        if let Some(rule) = self.learned_already(fm) {
+        if let Some(rule) = self.pipeline.tables.learned(fm, LATEST) {
             rule.touch(now);
             return Ok(Learned::Here(rule));
         }
@@ -72,20 +73,6 @@ impl Ofproto {
         Ok(rule.map_or(Learned::Later, Learned::Here))
     }
 
-    /// The flow, if it is in its table as `fm` has it.
-    fn learned_already(&self, fm: &FlowMod) -> Option<Arc<Rule>> {
-        let rules = &self.pipeline.tables.table(fm.table_id).rules;
-        let m = rules.compact(&fm.match_.flow, &fm.match_.mask);
-        let rule = rules.find_exact(&m, i32::from(fm.priority), LATEST)?;
-        let same = rule.idle_timeout() == fm.idle_timeout
-            && rule.hard_timeout() == fm.hard_timeout
-            && rule.importance == fm.importance
-            && rule.flags == fm.flags & STATE_FLAGS
-            && (!fm.modify_cookie || fm.new_cookie == rule.cookie)
-            && *rule.actions == fm.acts;
-        same.then_some(rule)
-    }
-
     /// Learns what had to wait for a transaction.
     pub(crate) fn learn_pending(&mut self, now: Nanos) {
         for (fm, limit) in std::mem::take(&mut self.to_learn) {
@@ -93,5 +80,23 @@ impl Ofproto {
                 tracing::debug!(target: "ofproto", "{}: learned flow refused: {e}", self.name());
             }
         }
+    }
+}
+
+impl Tables {
+    /// The flow that `fm` wants, if it is in its table at `version` just like that. Needs no writer: its packets
+    /// keep it alive by [`Rule::touch`].
+    #[must_use]
+    pub fn learned(&self, fm: &FlowMod, version: Version) -> Option<Arc<Rule>> {
+        let rules = &self.table(fm.table_id).rules;
+        let m = rules.compact(&fm.match_.flow, &fm.match_.mask);
+        let rule = rules.find_exact(&m, i32::from(fm.priority), version)?;
+        let same = rule.idle_timeout() == fm.idle_timeout
+            && rule.hard_timeout() == fm.hard_timeout
+            && rule.importance == fm.importance
+            && rule.flags == fm.flags & STATE_FLAGS
+            && (!fm.modify_cookie || fm.new_cookie == rule.cookie)
+            && *rule.actions == fm.acts;
+        same.then_some(rule)
     }
 }

@@ -34,8 +34,8 @@ pub struct Dep {
     pub note: u64,
 }
 
-/// The dependencies of one translation. A table lookup, a rule, a port and a MAC entry need no allocation.
-pub type Deps = SmallVec<[Dep; 4]>;
+/// The dependencies of one translation. Those of a packet that crosses one table need no allocation.
+pub type Deps = SmallVec<[Dep; 8]>;
 
 /// Something that may make installed flows wrong. `P` describes what was added, for [`Change::Probe`].
 #[derive(Debug, Clone)]

@@ -70,7 +70,8 @@ impl<T> Default for Interner<T> {
 impl<T: PartialEq> Interner<T> {
     fn intern(&self, hash: u64, value: &Arc<T>) -> Arc<T> {
         let mut table = lock(&self.0);
-        if let Some((_, found)) = table.find(hash, |(h, v)| *h == hash && v == value) {
+        let same = |(h, v): &(u64, Arc<T>)| *h == hash && (Arc::ptr_eq(v, value) || v == value);
+        if let Some((_, found)) = table.find(hash, same) {
             return Arc::clone(found);
         }
         if table.len() == table.capacity() {
@@ -78,6 +79,15 @@ impl<T: PartialEq> Interner<T> {
         }
         table.insert_unique(hash, (hash, Arc::clone(value)), |(h, _)| *h);
         Arc::clone(value)
+    }
+    /// The same for a value that nobody shares yet: a known one costs no allocation.
+    fn intern_value(&self, hash: u64, value: T) -> Arc<T> {
+        let found = {
+            let table = lock(&self.0);
+            let same = table.find(hash, |(h, v)| *h == hash && **v == value);
+            same.map(|(_, v)| Arc::clone(v))
+        };
+        found.unwrap_or_else(|| self.intern(hash, &Arc::new(value)))
     }
     #[cfg(test)]
     fn len(&self) -> usize {
@@ -96,6 +106,10 @@ impl Shared {
     /// The shared copy of a mask.
     pub fn mask(&self, mask: &Arc<Mask>) -> Arc<Mask> {
         self.masks.intern(mask_hash(mask), mask)
+    }
+    /// The shared copy of a mask that was just made.
+    pub fn new_mask(&self, mask: &Mask) -> Arc<Mask> {
+        self.masks.intern_value(mask_hash(mask), *mask)
     }
     /// The shared copy of an action list.
     pub fn actions(&self, actions: &Arc<Actions>) -> Arc<Actions> {

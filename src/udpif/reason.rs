@@ -45,8 +45,6 @@ reasons! {
     Purge = "user requested flow deletion",
     /// All flows were flushed.
     Flush = "flow flush",
-    /// The packet thread that held it went away.
-    ThreadGone = "packet thread removed",
 }
 
 /// A counter for each reason. Written by several threads.

@@ -1,6 +1,7 @@
 //! Copies of the packet: `clone`, the far end of a patch port, `check_pkt_larger`.
 
 use crate::act::Step;
+use crate::commit::Pending;
 use crate::ctx::Ctx;
 use flow::Subfield;
 use odp::{Action, Actions, SlowReason};
@@ -76,6 +77,7 @@ impl Ctx<'_> {
         self.conntracked = conntracked;
         self.was_mpls = was_mpls;
         self.base = base;
+        self.pending = Pending::default(); // as the commit above left it, not as the copy did
         self.restore(kept);
     }
 
@@ -114,6 +116,7 @@ impl Ctx<'_> {
                 ctx.finish_pipeline();
             });
             ctx.base = base;
+            ctx.pending = Pending::default(); // what one outcome did to headers is not the other's
             ctx.was_mpls = was_mpls;
             ctx.conntracked = conntracked;
             actions

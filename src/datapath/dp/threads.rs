@@ -205,7 +205,7 @@ impl Datapath {
     /// packets parked for it.
     pub(super) fn take_port(pmd: &PmdHandle, port: OdpPort) -> Vec<RxSlot> {
         let taken = pmd.call(move |p| {
-            let slots = p.take_rxqs(port, None);
+            let slots = p.close_rxqs(port);
             for id in p.pending.ids(Some(port)) {
                 p.drop_pending(id, DropReason::PortRemoved);
             }
@@ -285,6 +285,18 @@ impl Pmd {
             self.restart_interval();
         }
         taken
+    }
+
+    /// Takes a port's queues out of the polling loop for good: what waits in them was received, and is dropped.
+    pub(super) fn close_rxqs(&mut self, port: OdpPort) -> Vec<RxSlot> {
+        let mut slots = self.take_rxqs(port, None);
+        let waiting: u64 = slots.iter_mut().map(|s| s.rx.drain()).sum();
+        if waiting > 0 {
+            let ledger = self.exec.ingress.ledger(port);
+            ledger.received.add_local(waiting);
+            ledger.drop_n(DropReason::PortRemoved, waiting);
+        }
+        slots
     }
 }
 

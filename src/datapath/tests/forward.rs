@@ -415,3 +415,17 @@ fn packet_threads_come_and_go_with_polled_ports() {
     assert_eq!(b.dp.ledger_total().received, 4);
     assert_eq!(b.dpif.stats().n_missed, 4);
 }
+
+#[test]
+fn packets_that_wait_in_a_removed_port_are_counted() {
+    let b = Bench::manual();
+    let p1 = b.add("p1", "mem");
+    for seq in 0..5 {
+        b.receive("p1", &udp(1, seq));
+    }
+    b.dpif.port_del(p1).unwrap();
+    let account = &b.dp.ledger()[&p1];
+    assert_eq!(account.received, 5);
+    assert_eq!(account.drops[&DropReason::PortRemoved], 5);
+    b.balanced();
+}

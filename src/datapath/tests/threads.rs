@@ -6,7 +6,8 @@
 mod common;
 
 use base::sync::{Arc, AtomicBool, AtomicU64, Ordering, lock, spawn};
-use common::{Bench, install, seq_of, tuple_mask, udp};
+use common::{Bench, install, put, seq_of, tuple_mask, udp};
+use flow::Flow;
 use odp::{Action, DropReason, OdpPort};
 use std::time::Duration;
 
@@ -126,6 +127,66 @@ fn moving_queues_and_adding_ports_loses_nothing() {
 }
 
 #[test]
+fn a_dump_of_200_000_flows_does_not_hold_up_packets() {
+    const FLOWS: u32 = 200_000;
+    let b = Arc::new(Bench::real());
+    let (p1, p2) = (b.add("p1", "mem-pmd"), b.add("p2", "mem"));
+    // The first miss says which thread polls p1.
+    b.receive("p1", &udp(1, 0));
+    while b.answer(&tuple_mask(), &[Action::Output(p2)]) == 0 {
+        b.dpif.recv_wait(0, Duration::from_millis(100));
+    }
+    assert!(b.upcalls().is_empty());
+    b.quiesce();
+    assert_eq!(b.sent("p2").len(), 1);
+    let pmd = b.flows()[0].pmd;
+    let actions = Arc::new(vec![Action::Output(p2)]);
+    let keys: Vec<u32> = (1..FLOWS).collect();
+    for chunk in keys.chunks(1_000) {
+        let puts = chunk.iter().map(|n| {
+            let mut key = Flow::zero();
+            key.in_port.set(p1.0);
+            key.nw_src = wire::Ipv4(n.to_be_bytes());
+            dpif::Op::FlowPut(put(&Arc::new(key), &tuple_mask(), &actions, pmd))
+        });
+        let mut ops: Vec<_> = puts.collect();
+        b.dpif.operate(&mut ops);
+    }
+    assert_eq!(b.dpif.stats().n_flows, u64::from(FLOWS));
+    // A packet passes between any two pieces of a dump,
+    let dump = b.dpif.flow_dump(dpif::FlowSelect::default());
+    let (mut cursor, mut flows, mut seen, mut seq) = (dump.thread(), Vec::new(), 0, 0);
+    let mut more = true;
+    while more {
+        more = cursor.next(&mut flows, 5_000);
+        seen += flows.len() as u32;
+        b.receive("p1", &udp(1, seq));
+        b.quiesce();
+        assert_eq!(b.sent("p2").len(), 1, "after {seen} flows");
+        seq += 1;
+    }
+    assert_eq!(seen, FLOWS);
+    // and many pass while somebody does nothing but dump.
+    let (stop, other) = (Arc::new(AtomicBool::new(false)), Arc::clone(&b));
+    let stopped = Arc::clone(&stop);
+    let dumper = spawn("dumper", move || {
+        let mut all = 0;
+        while !stopped.load(Ordering::SeqCst) {
+            all += u64::from(other.flows().len() == FLOWS as usize);
+        }
+        all
+    });
+    for seq in 0..500 {
+        b.receive("p1", &udp(1, seq));
+        b.quiesce();
+        assert_eq!(b.sent("p2").len(), 1);
+    }
+    stop.store(true, Ordering::SeqCst);
+    assert!(dumper.unwrap().join().unwrap() > 0, "no dump was whole");
+    b.balanced();
+}
+
+#[test]
 fn a_thread_that_ends_leaves_its_account() {
     let b = Arc::new(Bench::real());
     let p1 = b.add("p1", "mem-pmd");
@@ -163,14 +224,14 @@ fn operations_from_many_threads_meet_in_order() {
             let b = Arc::clone(&b);
             spawn("worker", move || {
                 for i in 0..200u32 {
-                    let mut key = flow::Flow::zero();
+                    let mut key = Flow::zero();
                     key.in_port = wire::U32::new(1);
                     key.nw_src = wire::Ipv4::from_u32(w * 1000 + i);
                     let ufid = odp::Ufid(u128::from(w * 1000 + i));
                     let mut ops = [
                         dpif::Op::FlowPut(dpif::FlowPut {
                             ufid: Some(ufid),
-                            ..common::put(
+                            ..put(
                                 &Arc::new(key),
                                 &tuple_mask(),
                                 &Arc::new(vec![Action::Output(OdpPort(2))]),

@@ -31,7 +31,18 @@ pub enum SubfieldError {
 /// is the least significant of the last octet. Bits outside the slices are not copied.
 fn bitwise_copy((src, src_ofs): (&[u8], usize), (dst, dst_ofs): (&mut [u8], usize), n_bits: usize) {
     let (s_len, d_len) = (src.len(), dst.len());
-    for i in 0..n_bits {
+    let mut whole = 0;
+    if src_ofs % 8 == 0 && dst_ofs % 8 == 0 {
+        // Most moves are of whole octets.
+        let (s_end, d_end) = (
+            s_len.saturating_sub(src_ofs / 8),
+            d_len.saturating_sub(dst_ofs / 8),
+        );
+        let n = (n_bits / 8).min(s_end).min(d_end);
+        dst[d_end - n..d_end].copy_from_slice(&src[s_end - n..s_end]);
+        whole = n * 8;
+    }
+    for i in whole..n_bits {
         let (s, d) = (src_ofs + i, dst_ofs + i);
         if s / 8 >= s_len || d / 8 >= d_len {
             return;

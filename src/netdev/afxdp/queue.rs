@@ -154,8 +154,26 @@ pub(super) struct TxSide {
     shared: Arc<Shared>,
     /// Something was put into the ring since the last kick.
     unkicked: bool,
-    /// Since when no frame was free and none came back.
-    full_since_ns: Option<u64>,
+    watch: Watch,
+}
+
+/// Finds out that a tx ring is stuck: the kernel took frames and gives none back.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Since when no frame was free and none came back, nanoseconds.
+    full_since: Option<u64>,
+}
+
+impl Watch {
+    /// Frames are free, or some came back.
+    fn moving(&mut self) {
+        self.full_since = None;
+    }
+    /// None is free and none came back; true when that has lasted too long.
+    fn full(&mut self, now: u64) -> bool {
+        let since = *self.full_since.get_or_insert(now);
+        now.saturating_sub(since) > STUCK_NS
+    }
 }
 
 impl TxSide {
@@ -166,7 +184,7 @@ impl TxSide {
             link: Arc::clone(link),
             shared: Arc::clone(shared),
             unkicked: false,
-            full_since_ns: None,
+            watch: Watch::default(),
         }
     }
 
@@ -218,13 +236,10 @@ impl TxSide {
             back += self.ring.reap();
         }
         if back > 0 || self.ring.free() > 0 {
-            self.full_since_ns = None;
+            self.watch.moving();
             return;
         }
-        let now = monotonic_ns();
-        let since = *self.full_since_ns.get_or_insert(now);
-        if now.saturating_sub(since) > STUCK_NS && !self.shared.stuck.swap(true, Ordering::Relaxed)
-        {
+        if self.watch.full(monotonic_ns()) && !self.shared.stuck.swap(true, Ordering::Relaxed) {
             self.link.changed();
         }
     }
@@ -303,5 +318,20 @@ impl Drop for Tx {
         if let Self::Own(slot, side) = self {
             *lock(slot) = side.take();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_stuck_when_nothing_moved_for_a_second() {
+        let mut watch = Watch::default();
+        assert!(!watch.full(5) && !watch.full(5 + STUCK_NS));
+        assert!(watch.full(6 + STUCK_NS));
+        watch.moving(); // one frame came back: the second begins anew
+        assert!(!watch.full(7 + STUCK_NS) && !watch.full(7 + 2 * STUCK_NS));
+        assert!(watch.full(8 + 2 * STUCK_NS));
     }
 }

@@ -155,13 +155,20 @@ impl Pipe {
         Some(frame)
     }
 
-    /// Throws everything away; returns how many frames that were. They count as dropped.
-    pub(super) fn clear(&mut self) -> u64 {
+    /// Everything held, and `fresh` frames that never came this far, is taken by somebody who only counts it;
+    /// returns how many frames that were.
+    pub(super) fn take_all(&mut self, fresh: u64) -> u64 {
+        let n = self.empty() + fresh;
+        self.counts.offered.add_shared(fresh);
+        self.counts.taken.add_shared(n);
+        n
+    }
+
+    fn empty(&mut self) -> u64 {
         let n = self.held() as u64;
         self.ready.clear();
         self.delayed.clear();
         self.behind = None;
-        self.counts.dropped.add_shared(n);
         self.counts.held.sub_shared(n);
         n
     }
@@ -169,7 +176,8 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        self.clear();
+        let n = self.empty();
+        self.counts.dropped.add_shared(n);
     }
 }
 

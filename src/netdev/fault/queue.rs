@@ -42,7 +42,8 @@ impl RxQueue for FaultRx {
         Ok(n)
     }
     fn drain(&mut self) -> u64 {
-        self.inner.drain() + lock(&self.pipe).clear()
+        let fresh = self.inner.drain();
+        lock(&self.pipe).take_all(fresh)
     }
     fn fd(&self) -> Option<RawFd> {
         if self.holds { None } else { self.inner.fd() }

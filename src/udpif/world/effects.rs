@@ -204,6 +204,14 @@ impl Applier<'_> {
 
     /// Adds or refreshes a learned flow.
     fn learned_flow(&self, bridge: BridgeId, wanted: &FlowMod, limit: u32) {
+        // Nearly always it is there already: then the bridge is not locked.
+        if let Some(b) = self.links.snapshot.bridges.get(&bridge) {
+            let tables = &b.pipeline.tables;
+            if let Some(rule) = tables.learned(wanted, tables.version()) {
+                rule.touch(self.now);
+                return;
+            }
+        }
         let Some(ofproto) = self.links.ofprotos.get(&bridge) else {
             return;
         };

@@ -19,6 +19,7 @@ pub use facts::Fact;
 pub use sink::{BondLoad, NoSink, PacketIn, ProtocolPacket, SampledPacket, Sink};
 
 use crate::deps::{Dep, Pending};
+use crate::packed::Shared;
 use crate::translator::{Ask, Translation, Translator};
 use base::clock::{Clock, Nanos};
 use base::log::RateLimit;
@@ -55,6 +56,8 @@ pub struct World {
     sink: Arc<dyn Sink>,
     pending: OnceLock<Arc<Pending<Arc<Rule>>>>,
     shared: SharedEffects,
+    /// Masks that thousands of translations share.
+    parts: Shared,
 }
 
 /// Where a packet enters translation.
@@ -78,6 +81,7 @@ impl World {
             sink,
             pending: OnceLock::new(),
             shared: SharedEffects::default(),
+            parts: Shared::default(),
         }
     }
 
@@ -246,7 +250,7 @@ impl Translator for World {
         if ask.live {
             explain(snapshot, &flow, at, &out, ask.now);
         }
-        Ok(finish(&self.shared, snapshot, ask, at, out))
+        Ok(self.finish(snapshot, ask, at, out))
     }
 
     fn learn(&self, translation: &Translation<Effects>, ask: &Ask<'_>) {
@@ -417,46 +421,48 @@ fn explain(snapshot: &Snapshot, flow: &Flow, at: Entry, out: &Output, now: Nanos
     );
 }
 
-/// From what translation says to what is installed.
-fn finish(
-    shared: &SharedEffects,
-    snapshot: &Snapshot,
-    ask: &Ask<'_>,
-    at: Entry,
-    out: Output,
-) -> Translation<Effects> {
-    let mut mask = out.wildcards;
-    normalize(&mut mask);
-    let odp = OdpPort(ask.key.in_port.get());
-    let deps = facts::deps_of(&out.deps, odp, at.in_port);
-    let mut recircs = out.recircs;
-    let mut cacheable = !out.avoid_caching;
-    match ask.key.recirc_id.get() {
-        0 => {}
-        // A flow for recirculated packets keeps their context alive; without one it must not stay.
-        id => match snapshot.recirc.reference(id) {
-            Some(reference) => recircs.push(reference),
-            None => cacheable = false,
-        },
-    }
-    let actions = Arc::new(out.actions);
-    let install = if out.slow.is_empty() {
-        actions.clone()
-    } else {
-        Arc::new(slow_path(snapshot, at, out.slow))
-    };
-    Translation {
-        needs_help: out.slow.has(SlowReason::ACTION),
-        actions,
-        install,
-        mask: Arc::new(mask),
-        cacheable,
-        unowned: false,
-        effects: shared.share(Effects {
-            list: out.effects.into_boxed_slice(),
-            events: out.events.into_boxed_slice(),
-            recircs: recircs.into_boxed_slice(),
-        }),
-        deps,
+impl World {
+    /// From what translation says to what is installed.
+    fn finish(
+        &self,
+        snapshot: &Snapshot,
+        ask: &Ask<'_>,
+        at: Entry,
+        out: Output,
+    ) -> Translation<Effects> {
+        let mut mask = out.wildcards;
+        normalize(&mut mask);
+        let odp = OdpPort(ask.key.in_port.get());
+        let deps = facts::deps_of(&out.deps, odp, at.in_port);
+        let mut recircs = out.recircs;
+        let mut cacheable = !out.avoid_caching;
+        match ask.key.recirc_id.get() {
+            0 => {}
+            // A flow for recirculated packets keeps their context alive; without one it must not stay.
+            id => match snapshot.recirc.reference(id) {
+                Some(reference) => recircs.push(reference),
+                None => cacheable = false,
+            },
+        }
+        let actions = Arc::new(out.actions);
+        let install = if out.slow.is_empty() {
+            actions.clone()
+        } else {
+            Arc::new(slow_path(snapshot, at, out.slow))
+        };
+        Translation {
+            needs_help: out.slow.has(SlowReason::ACTION),
+            actions,
+            install,
+            mask: self.parts.new_mask(&mask),
+            cacheable,
+            unowned: false,
+            effects: self.shared.share(Effects {
+                list: out.effects.into_boxed_slice(),
+                events: out.events.into_boxed_slice(),
+                recircs: recircs.into_boxed_slice(),
+            }),
+            deps,
+        }
     }
 }

@@ -53,8 +53,6 @@ struct Link {
     behind: Arc<DummyDevice>,
     /// Packets put in from outside.
     given: u64,
-    /// Of those, the ones that waited in the device when its port was removed.
-    lost: u64,
 }
 
 impl Link {
@@ -128,7 +126,6 @@ impl Sim {
                 fault,
                 behind,
                 given: 0,
-                lost: 0,
             });
         }
         let mut sim = Self {
@@ -165,7 +162,6 @@ impl Sim {
     fn unplug(&mut self, i: usize) {
         let link = &mut self.links[i];
         let Some(bridge) = link.bridge else { return };
-        link.lost += link.waiting();
         link.open = false;
         let gone = self.rig.backer.port_del(bridge, &link.config.name);
         gone.expect("a port");
@@ -330,7 +326,7 @@ impl Sim {
             let (rx, tx) = link.counts();
             let name = &link.config.name;
             assert_eq!((rx.difference(), tx.difference()), (0, 0), "{name}");
-            let came = rx.offered + link.waiting() + link.lost;
+            let came = rx.offered + link.waiting();
             assert_eq!(link.given, came, "{name} {rx:?}");
             let received = ledger.get(&link.odp).map_or(0, |a| a.received);
             assert_eq!(received, rx.taken, "{name} {rx:?}");
@@ -340,7 +336,6 @@ impl Sim {
             for (what, n) in [
                 ("+ given", link.given),
                 ("- waiting at ports", link.waiting()),
-                ("- lost with removed ports", link.lost),
                 ("+ rx duplicated", rx.duplicated),
                 ("+ tx duplicated", tx.duplicated),
                 ("- rx dropped", rx.dropped),
