@@ -339,10 +339,10 @@ impl<'a> Ctx<'a> {
             },
         };
         let before = self.flow.vlans;
-        if tags.moved != 0 {
-            self.mark_moved_tags();
-        }
         tags.put(&mut self.flow, bundle.priority_tags);
+        if tags.moved != 0 || self.flow.vlans != before {
+            self.mark_tags(&before);
+        }
         self.compose_output(
             port,
             Out {
@@ -371,9 +371,11 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Tags that moved inwards or outwards: what looks at them afterwards marks their new place.
-    fn mark_moved_tags(&mut self) {
-        let n = headers::vlan_count(&self.flow);
+    /// Tags that moved inwards or outwards, that a port takes off or rewrites. What looks at moved ones
+    /// afterwards marks their new place; and behind a patch port tags may be put on again as they were, so
+    /// that nobody else looks at them.
+    fn mark_tags(&mut self, tags: &[Vlan]) {
+        let n = tags.iter().take_while(|t| t.is_present()).count();
         self.wc.mark_hidden(Site::MovedTags, |m| {
             for tag in &mut m.vlans[..n] {
                 tag.tpid = U16::MAX_VALUE;
