@@ -8,7 +8,6 @@ use crate::bond::BondVerdict;
 use crate::ctx::{Ctx, NfOut};
 use crate::deps::MacDep;
 use crate::effects::Effect;
-use crate::headers;
 use crate::port::{
     BondMode, BundleId, PacketTypeMode, PriorityTags, VlanMode, XBond, XBundle, XPort,
 };
