@@ -98,6 +98,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) in_action_set: bool,
     pub(crate) in_packet_out: bool,
     pub(crate) pending: Pending,
+    /// Commits so far.
+    pub(crate) commits: u32,
     pub(crate) orig_priority: U32,
     pub(crate) sflow_outputs: u32,
     pub(crate) sflow_port: OfPort,
@@ -186,6 +188,7 @@ impl<'a> Ctx<'a> {
             in_action_set: false,
             in_packet_out: matches!(input.start, Start::PacketOut(_)),
             pending: Pending::default(),
+            commits: 0,
             sflow_outputs: 0,
             sflow_port: OfPort::NONE,
             nf_out: NfOut::Drop,
@@ -268,6 +271,7 @@ impl<'a> Ctx<'a> {
     }
     /// Emits what leads from what the datapath has to what the flow is.
     pub(crate) fn commit(&mut self) {
+        self.commits = self.commits.wrapping_add(1);
         let from = self.out.actions.len();
         let slow = commit::commit(
             (&self.flow, &mut self.base),

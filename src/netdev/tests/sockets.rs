@@ -347,9 +347,11 @@ fn a_change_wakes_who_waits_for_it() {
     let a = opened("system", "va");
     let all = netdev::providers();
     let fd = all[0].wake_fd().unwrap();
+    let host = ["system", "tap", "internal", "afxdp", "afxdp-nonpmd"];
+    let mut of_host = all.iter().filter(|p| host.contains(&p.class()));
     assert!(
-        all.iter().all(|p| p.wake_fd() == Some(fd)),
-        "one descriptor for all"
+        of_host.all(|p| p.wake_fd() == Some(fd)),
+        "one descriptor for all classes of the host's devices"
     );
     all[0].run();
     let (seq, seen) = (a.change_seq(), netdev::changes().read());
