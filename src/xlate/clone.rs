@@ -2,7 +2,7 @@
 
 use crate::act::Step;
 use crate::commit::Pending;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Due};
 use flow::Subfield;
 use odp::{Action, Actions, SlowReason};
 use openflow::Act;
@@ -29,6 +29,7 @@ struct Kept {
     flow: flow::Flow,
     stack: Vec<crate::ctx::StackEntry>,
     action_set: Vec<Act>,
+    due: Due,
 }
 
 impl Ctx<'_> {
@@ -37,6 +38,7 @@ impl Ctx<'_> {
             flow: self.flow,
             stack: self.stack.clone(),
             action_set: self.action_set.clone(),
+            due: self.due(),
         }
     }
 
@@ -44,6 +46,7 @@ impl Ctx<'_> {
         self.flow = kept.flow;
         self.stack = kept.stack;
         self.action_set = kept.action_set;
+        self.restore_due(kept.due);
     }
 
     /// Runs actions on a copy of the packet, with its own stack and action set.
@@ -77,7 +80,6 @@ impl Ctx<'_> {
         self.conntracked = conntracked;
         self.was_mpls = was_mpls;
         self.base = base;
-        self.pending = Pending::default(); // as the commit above left it, not as the copy did
         self.restore(kept);
     }
 

@@ -58,6 +58,13 @@ pub(crate) struct Freeze {
 /// One entry of the register stack.
 pub(crate) type StackEntry = SmallVec<[u8; 16]>;
 
+/// Headers that are due, and how many commits there were then: see [`Ctx::restore_due`].
+#[derive(Debug)]
+pub(crate) struct Due {
+    pending: Pending,
+    commits: u32,
+}
+
 /// State of one translation.
 pub(crate) struct Ctx<'a> {
     pub(crate) snap: &'a Snapshot,
@@ -285,6 +292,22 @@ impl<'a> Ctx<'a> {
             .map(action_size)
             .sum::<usize>();
         self.slow(slow);
+    }
+    /// What a part of a translation must leave as it found it: the headers that are due.
+    pub(crate) fn due(&self) -> Due {
+        Due {
+            pending: self.pending.clone(),
+            commits: self.commits,
+        }
+    }
+    /// Headers that were put on and never sent since `due` are forgotten, with the flow that had them. What was
+    /// due before is still due, unless a commit did it meanwhile.
+    pub(crate) fn restore_due(&mut self, due: Due) {
+        self.pending = if self.commits == due.commits {
+            due.pending
+        } else {
+            Pending::default()
+        };
     }
     /// The flow must be handled in userspace for this reason.
     pub(crate) fn slow(&mut self, reason: SlowReason) {

@@ -78,7 +78,7 @@ impl Ctx<'_> {
         let bucket = &group.buckets[i];
         self.begin(NodeKind::Bucket, || format!("bucket {}", bucket.id));
         let before = self.flow;
-        let was_mpls = self.was_mpls;
+        let (was_mpls, due) = (self.was_mpls, self.due());
         let actions = crate::action_set::in_order(&bucket.actions);
         self.depth += 1;
         self.run(&actions, is_last, true);
@@ -87,6 +87,7 @@ impl Ctx<'_> {
             self.finish_freezing();
         }
         self.flow = before;
+        self.restore_due(due);
         self.was_mpls = was_mpls;
         self.exit = false;
         // Errors of one bucket are not those of the next, but limits are limits.

@@ -1,7 +1,6 @@
 //! Output: to one port, to many, to the far end of a patch port, to the controller.
 
 use crate::act::Place;
-use crate::commit::Pending;
 use crate::ctx::{Ctx, NfOut, Pause};
 use crate::effects::Effect;
 use crate::headers::{PT_ETH, clear_conntrack, ethertype_packet, is_stp};
@@ -397,7 +396,7 @@ impl<'a> Ctx<'a> {
         let before = self.flow;
         let tunnel_marks = self.wc.mask().0.tunnel;
         let (was_mpls, conntracked) = (self.was_mpls, self.conntracked);
-        let (pending, commits) = (self.pending.clone(), self.commits);
+        let due = self.due();
         let stack = std::mem::take(&mut self.stack);
         let action_set = std::mem::take(&mut self.action_set);
         let has_group = std::mem::take(&mut self.action_set_has_group);
@@ -422,13 +421,7 @@ impl<'a> Ctx<'a> {
             self.mirrors = mirrors;
         }
         self.flow = before;
-        // Headers that the other bridge put on and never sent are none of this one's. What was due before is
-        // still due, unless a commit over there did it.
-        self.pending = if self.commits == commits {
-            pending
-        } else {
-            Pending::default()
-        };
+        self.restore_due(due);
         self.action_set = action_set;
         self.action_set_has_group = has_group;
         self.stack = stack;
