@@ -220,6 +220,10 @@ const EQUIVALENT: &[(Site, &str)] = &[
     (Site::CommitPacketType, "the packet type is always marked"),
     (Site::CommitVlan, "shown only: CommitTags marks the same"),
     (
+        Site::CommitTags,
+        "PopVlan, MovedTags and CommitVlan have marked the tags by then; kept for tags that come otherwise",
+    ),
+    (
         Site::CustomerVlan,
         "shown only: CommitTags marks the same, as its output pops a tag",
     ),
