@@ -12,6 +12,9 @@ pub enum DpifError {
     /// EINVAL: the key, mask or actions do not make sense.
     #[error("Invalid argument")]
     Invalid,
+    /// E2BIG: more than a message to the datapath holds.
+    #[error("Argument list too long")]
+    TooLong,
     /// ENODEV: no such port or datapath.
     #[error("No such device")]
     NoDevice,

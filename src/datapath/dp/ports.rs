@@ -60,10 +60,15 @@ fn netdev_error(e: &NetdevError) -> DpifError {
 }
 
 impl Port {
+    /// Whether anything can leave by it. Not by a tunnel's own port: headers are pushed before, and another
+    /// device sends them; what an action sends there all the same has no such port.
+    pub(super) fn sends(&self) -> bool {
+        self.device.tunnel_config().is_none()
+    }
+
     /// A sender for packet thread number `txq`.
     pub(super) fn open_tx(&self, txq: u32) -> Box<dyn TxQueue> {
-        // Nothing leaves by a tunnel's own port: headers are pushed before, and another device sends them.
-        if self.closed || self.device.tunnel_config().is_some() {
+        if self.closed {
             return Box::new(NoTx);
         }
         let n = self.device.n_txq();
@@ -438,7 +443,7 @@ impl Datapath {
             );
             return;
         }
-        for pmd in pmds.iter() {
+        for pmd in pmds.iter().filter(|_| port.sends()) {
             let tx = port.open_tx(pmd.txq);
             drop(pmd.call(move |p| p.exec.outs.add(number.0, tx)));
         }

@@ -187,7 +187,7 @@ impl Datapath {
 
     /// Gives a thread a sender and an account for a port.
     pub(super) fn give_port(&self, pmd: &PmdHandle, port: &Port) {
-        let tx = port.open_tx(pmd.txq);
+        let tx = port.sends().then(|| port.open_tx(pmd.txq));
         let ingress = Ingress {
             ledger: self.common.ledger.open(port.number),
             quota: Arc::clone(&port.quota),
@@ -196,7 +196,7 @@ impl Datapath {
         let number = port.number.0;
         let old = pmd.call(move |p| {
             p.exec.ingress.add(number, ingress);
-            p.exec.outs.add(number, tx)
+            tx.and_then(|tx| p.exec.outs.add(number, tx))
         });
         drop(old);
     }

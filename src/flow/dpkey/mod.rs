@@ -57,6 +57,9 @@ impl OdpNames for std::collections::BTreeMap<OdpPort, String> {
 pub enum OdpTextError {
     #[error("syntax error at {at}")]
     Syntax { at: String },
+    /// An attribute with more in it than a message holds (`E2BIG`).
+    #[error("syntax error at {at}")]
+    TooLong { at: String },
     #[error("invalid Ethertype {0} in flow key")]
     BadEthertype(u16),
     #[error("tunnel options missing TTL")]

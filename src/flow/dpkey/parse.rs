@@ -6,10 +6,16 @@ use crate::text::put;
 use crate::text::scan::{self, Flags};
 use wire::{EthAddr, Ipv4, Ipv6, U16, U32};
 
-/// What is not understood: only "syntax error at ..." is ever said about it.
-pub(super) struct Syntax;
+/// Why an attribute is refused; where it began is all that is said about it.
+pub(super) enum Refused {
+    /// It is not understood.
+    Syntax,
+    /// It has more in it than the datapath's messages carry.
+    TooLong,
+}
+use Refused::Syntax;
 
-pub(super) type Scan<T> = Result<T, Syntax>;
+pub(super) type Scan<T> = Result<T, Refused>;
 
 /// Text that is being read.
 pub(super) struct Cursor<'a> {
@@ -130,7 +136,7 @@ impl Attr {
     /// `vlan(...)` goes to the outer tag, `eth_type(...)` to `dl_type`. Not for `encap(...)`.
     ///
     /// # Errors
-    /// [`OdpTextError::Syntax`] with `text`.
+    /// [`OdpTextError::Syntax`] or [`OdpTextError::TooLong`] with `text`.
     pub fn parse<'a>(
         text: &'a str,
         key: &mut OdpKey,
@@ -142,7 +148,10 @@ impl Attr {
             .filter(|&a| a != Self::Encap)
             .ok_or_else(error)?;
         let mut c = Cursor { rest };
-        attr.body(&mut c, key, names).map_err(|Syntax| error())?;
+        attr.body(&mut c, key, names).map_err(|why| match why {
+            Syntax => error(),
+            Refused::TooLong => OdpTextError::TooLong { at: text.into() },
+        })?;
         Ok((attr, c.rest))
     }
 
@@ -309,7 +318,7 @@ fn in_port(c: &mut Cursor<'_>, to: (&mut U32, &mut U32), names: &dyn OdpNames) -
     let by_number = c.u32();
     let port = match by_number {
         Ok(port) => port,
-        Err(Syntax) => {
+        Err(_) => {
             let end = c.rest.find(')').ok_or(Syntax)?;
             let port = names.number(&c.rest[..end]).ok_or(Syntax)?;
             c.rest = &c.rest[end..];

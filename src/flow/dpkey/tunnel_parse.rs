@@ -1,6 +1,7 @@
 //! `tunnel(...)` from text.
 
-use super::parse::{Cursor, Scan, Syntax};
+use super::parse::Refused::{self, Syntax};
+use super::parse::{Cursor, Scan};
 use crate::key::TunnelKey;
 use crate::text::put;
 use crate::text::scan::{self, Flags};
@@ -16,14 +17,35 @@ const FLAGS: Flags = Flags {
 /// Octets of options in a raw key.
 const OPTS_MAX: usize = 252;
 
+/// Octets of attributes that the nested `OVS_KEY_ATTR_TUNNEL` holds: 16 bits of length less its header.
+const NESTED_MAX: usize = u16::MAX as usize - NLA_HEADER;
+/// Octets of an attribute's header.
+const NLA_HEADER: usize = 4;
+
 /// Whether `ttl=` was there is told by the mask: it is exact then, or what was given.
 pub(super) fn parse(c: &mut Cursor<'_>, t: &mut TunnelKey, m: &mut TunnelKey) -> Scan<()> {
+    let mut used = 0;
     loop {
+        let size = attribute_size(c.rest);
         let known = plain(c, t, m)? || options(c, t, m)?;
+        used += size;
+        if used > NESTED_MAX {
+            return Err(Refused::TooLong);
+        }
         if !(known && c.eat(",")) {
             return c.expect(")");
         }
     }
+}
+
+/// Octets that the attribute at the front of `text` takes at least.
+fn attribute_size(text: &str) -> usize {
+    let payload = match text.split_once('=').map(|(name, _)| name) {
+        Some("tun_id") => 8,
+        Some("ipv6_src" | "ipv6_dst") => 16,
+        _ => 4,
+    };
+    NLA_HEADER + payload
 }
 
 fn add_flags(t: &mut TunnelKey, m: &mut TunnelKey, (set, mask): (u16, u16)) {

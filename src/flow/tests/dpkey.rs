@@ -3,7 +3,7 @@
 mod dice;
 
 use flow::dpkey::{Fitness, format_key};
-use flow::{Flow, Mask, Metadata, NoOdpNames, OdpKey, OdpNames, OdpPort, extract};
+use flow::{Flow, Mask, Metadata, NoOdpNames, OdpKey, OdpNames, OdpPort, OdpTextError, extract};
 use proptest::prelude::*;
 
 fn key(text: &str) -> OdpKey {
@@ -286,4 +286,16 @@ proptest! {
             prop_assert_eq!(stable(&twice), stable(&once));
         }
     }
+}
+
+#[test]
+fn a_tunnel_key_larger_than_a_message_is_named() {
+    let text = |n: usize| format!("tunnel({}ttl=64)", "dst=1.1.1.1,".repeat(n));
+    // 8 octets each in a nested attribute of at most 65531.
+    let (long, short) = (text(8191), text(8190));
+    assert_eq!(
+        OdpKey::parse(&long, &NoOdpNames).err(),
+        Some(OdpTextError::TooLong { at: long.clone() })
+    );
+    assert!(OdpKey::parse(&short, &NoOdpNames).is_ok());
 }

@@ -115,9 +115,10 @@ impl Place<'_> {
             header,
             field,
             value: widen(value, width),
+            // Tunnel metadata may come with fewer octets than the field has: such a mask is never exact.
             mask: mask
-                .filter(|m| m.iter().any(|&b| b != 0xff))
-                .map(|m| widen(m, width)),
+                .map(|m| widen(m, width))
+                .filter(|m| m.iter().any(|&b| b != 0xff)),
         })
     }
 }
@@ -189,7 +190,10 @@ pub(crate) fn put_entry(
     };
     let len = wire_len(field, value, mask, tun);
     let low = |v: &[u8]| FieldValue::from_slice(&v[v.len() - len..]);
-    let mask = mask.map(low).filter(|m| m.iter().any(|&x| x != 0xff));
+    // An option without a value has an empty mask: "it is there".
+    let mask = mask
+        .map(low)
+        .filter(|m| m.is_empty() || m.iter().any(|&x| x != 0xff));
     let header = id.header.with_payload(len);
     put_header_word(
         b,

@@ -5,7 +5,7 @@ use crate::switch::Switch;
 use crate::unixctl::Outcome;
 use base::sync::Arc;
 use dpif::{Dpif, DpifError, FlowDel, FlowGet, FlowPut, Op, PutFlags, Ufid};
-use flow::NoOdpNames;
+use flow::{NoOdpNames, OdpTextError};
 use flow::dpkey::{Fitness, OdpKey};
 use odp::{FlowStats, OdpPort};
 use std::collections::BTreeMap;
@@ -100,13 +100,16 @@ fn parse_key(out: &mut Out, target: &Target, text: &str, what: &str) -> Option<(
             Some((key, ufid))
         }
         Err(e) => {
-            let e = format_args!("{e}").to_string();
+            let why = match e {
+                OdpTextError::TooLong { .. } => DpifError::TooLong,
+                _ => DpifError::Invalid,
+            };
             let text = if what.is_empty() {
-                e
+                e.to_string()
             } else {
                 format!("{what} ({e})")
             };
-            out.complain(format_args!("{text}"), Some(&DpifError::Invalid));
+            out.complain(format_args!("{text}"), Some(&why));
             None
         }
     }
