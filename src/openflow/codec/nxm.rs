@@ -334,3 +334,73 @@ impl Writer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flow::TlvMap;
+
+    /// The NXM header of `tun_metadata{n}`, whose fields begin at 40.
+    fn header(n: u8, masked: bool, payload: u8) -> [u8; 4] {
+        let low = (40 + u16::from(n)) << 9 | u16::from(masked) << 8 | u16::from(payload);
+        let [a, b] = low.to_be_bytes();
+        [0, 1, a, b]
+    }
+
+    fn table(lens: [u8; 2]) -> Arc<TunTable> {
+        let mut t = TunTable::new();
+        for (i, len) in (0..).zip(lens) {
+            let map = TlvMap {
+                index: i,
+                class: 0xffff,
+                kind: i,
+                len,
+            };
+            t.add(map).expect("an empty table");
+        }
+        Arc::new(t)
+    }
+
+    /// Reads entries, and gives the match's text and how it is written again.
+    fn through(bytes: &[u8], tun: &Arc<TunTable>) -> (String, Vec<u8>) {
+        let rules = MatchRules {
+            tun: Some(tun),
+            strict: true,
+            ..MatchRules::default()
+        };
+        let (m, _) = decode(Reader::new(bytes), rules).expect("well-formed");
+        let mut out = Vec::new();
+        put(&mut out, None, &m, (0, 0));
+        (m.to_string(), out)
+    }
+
+    #[test]
+    fn masks_of_tunnel_metadata_may_be_shorter_than_the_option() {
+        let tun = table([4, 8]);
+        // 0xef/0xff of an option of 8 octets: one octet matters, not all.
+        let short = [&header(1, true, 2)[..], &[0xef, 0xff]].concat();
+        let long = [
+            &header(1, true, 16)[..],
+            &[0, 0, 0, 0, 0, 0, 0, 0xef, 0, 0, 0, 0, 0, 0, 0, 0xff],
+        ]
+        .concat();
+        assert_eq!(
+            through(&short, &tun),
+            ("tun_metadata1=0xef/0xff".into(), long)
+        );
+        // No octets at all: only its presence matters.
+        let present = [&header(0, true, 8)[..], &[0; 8]].concat();
+        assert_eq!(
+            through(&header(0, true, 0), &tun),
+            ("tun_metadata0".into(), present)
+        );
+    }
+
+    #[test]
+    fn an_option_without_a_value_can_only_be_present() {
+        let tun = table([4, 0]);
+        let there = ("tun_metadata1".to_owned(), header(1, true, 0).to_vec());
+        assert_eq!(through(&header(1, false, 0), &tun), there);
+        assert_eq!(through(&header(1, true, 0), &tun), there);
+    }
+}

@@ -5,8 +5,8 @@ use crate::switch::Switch;
 use crate::unixctl::Outcome;
 use base::sync::Arc;
 use dpif::{Dpif, DpifError, FlowDel, FlowGet, FlowPut, Op, PutFlags, Ufid};
-use flow::{NoOdpNames, OdpTextError};
 use flow::dpkey::{Fitness, OdpKey};
+use flow::{NoOdpNames, OdpTextError};
 use odp::{FlowStats, OdpPort};
 use std::collections::BTreeMap;
 
