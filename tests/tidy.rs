@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "src/backer/tests/alone/counting.rs",
     "src/base/cpu.rs",
+    "src/base/pages.rs",
     "src/base/poll.rs",
     "src/netdev/afxdp/rings.rs",
     "src/netdev/dpdk/burst.rs",

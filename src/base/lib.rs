@@ -5,6 +5,7 @@
 //! * [`sync`]: the one door for atomics and locks.
 //! * [`log`]: rate limits for log lines (the lines themselves go through `tracing`, whose `target`
 //!   is the Open vSwitch module name, e.g. `target: "ofproto_dpif_xlate"`).
+//! * [`pages`]: large arrays on large pages.
 //! * [`poll`]: waiting for descriptors.
 //! * [`cpu`]: cores, pinning, NUMA nodes.
 //! * [`hash`]: the seeded flow hash.
@@ -14,6 +15,7 @@ pub mod clock;
 pub mod cpu;
 pub mod hash;
 pub mod log;
+pub mod pages;
 pub mod poll;
 pub mod rng;
 pub mod sync;

@@ -174,7 +174,7 @@ impl Pending {
 
     /// Ids of the entries that a flow matches, oldest first, without those of `except`.
     pub(crate) fn matching(&self, flow: &DpFlow, except: &[u64]) -> Vec<u64> {
-        let in_port = flow.key().in_port.get();
+        let in_port = flow.source().0;
         let Some(port) = self.ports.get(&in_port) else {
             return Vec::new();
         };

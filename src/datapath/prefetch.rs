@@ -17,17 +17,3 @@ pub(crate) fn prefetch<T: ?Sized>(at: &T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = line;
 }
-
-/// Starts loading the line `ofs` bytes behind the beginning of `at`.
-#[inline]
-pub(crate) fn prefetch_at<T>(at: &T, ofs: usize) {
-    let line = std::ptr::from_ref(at).cast::<i8>().wrapping_add(ofs);
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint; it accesses nothing and faults on no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (line, ofs);
-}

@@ -425,7 +425,7 @@ pub fn lookup_places(dp: &Datapath) -> (usize, usize) {
         }
         let list = &pmd.shared.list;
         for flow in (0..list.slots()).filter_map(|slot| list.get(slot)) {
-            let place = (pmd.shared.id, flow.key().in_port.get());
+            let place = (pmd.shared.id, flow.source().0);
             ports.insert(place);
             masks.insert((place, Arc::as_ptr(&flow.mask).addr()));
         }

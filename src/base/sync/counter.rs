@@ -4,6 +4,7 @@ use super::primitive::{AtomicU64, Ordering};
 
 /// Statistics written by one thread and read by any: plain relaxed counters, never lost, never locked.
 #[derive(Debug, Default)]
+#[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
 pub struct Counter(AtomicU64);
 
 impl Counter {

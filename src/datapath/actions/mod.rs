@@ -3,6 +3,7 @@
 //! * [`Program`]: the compiled form. A single output or drop is also known as a [`Fast`], which the packet
 //!   loop runs without looking at the program.
 //! * [`compile`]: from `odp` actions; says what cannot be done.
+//! * [`deed`]: both together, once for all flows that were given the same list.
 //! * [`exec`](mod@exec): runs a program. Every packet ends in exactly one counted place.
 //! * [`set`], [`push`], [`nsh`]: changing headers. A header that is not there costs the packet its life
 //!   (`bad_action`), never the thread.
@@ -14,6 +15,7 @@
 
 mod compile;
 mod csum;
+mod deed;
 pub(crate) mod exec;
 mod hash;
 mod nsh;
@@ -23,6 +25,7 @@ mod set;
 mod tests;
 
 pub(crate) use compile::compile;
+pub(crate) use deed::{Deed, Deeds};
 pub(crate) use exec::{Exec, Origin};
 pub(crate) use hash::dp_hash;
 
@@ -51,6 +54,28 @@ pub(crate) enum Fast {
     Output(u32),
     /// Counted and released.
     Drop(DropReason),
+}
+
+impl Fast {
+    /// As one word, for where it is kept beside counters.
+    pub(crate) fn code(self) -> u64 {
+        match self {
+            Self::Program => 0,
+            Self::Output(port) => 1 << 32 | u64::from(port),
+            Self::Drop(reason) => 2 << 32 | reason as u64,
+        }
+    }
+    /// What [`Fast::code`] gave.
+    #[inline]
+    pub(crate) fn decode(code: u64) -> Self {
+        match code >> 32 {
+            1 => Self::Output(code as u32),
+            2 => {
+                (DropReason::ALL.get(code as u8 as usize)).map_or(Self::Program, |&r| Self::Drop(r))
+            }
+            _ => Self::Program,
+        }
+    }
 }
 
 /// Bytes that an output is cut to when nothing is to be cut.

@@ -75,7 +75,7 @@ impl FlowDumpThread for Cursor<'_> {
             };
             let list = &pmd.shared.list;
             let flows = slots.filter_map(|slot| list.get(slot));
-            out.extend(flows.map(|f| describe(&f, pmd.shared.id, self.0.terse)));
+            out.extend(flows.map(|f| describe(&f, (pmd.shared.id, list), self.0.terse)));
         }
         true
     }

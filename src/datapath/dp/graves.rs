@@ -37,7 +37,7 @@ impl Graves {
             if buried.flows.len() >= GRAVES_MAX {
                 return;
             }
-            buried.flows.insert((pmd, flow.ufid), flow.stats.read());
+            buried.flows.insert((pmd, flow.ufid), flow.stats(flows));
         }
     }
 

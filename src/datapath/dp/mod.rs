@@ -25,6 +25,7 @@ pub(crate) use handle::DpHandle;
 pub(crate) use ports::Port;
 pub use settings::{AutoBalance, Settings};
 
+use crate::actions::Deeds;
 use crate::ledger::{Account, Ledger};
 use crate::pmd::{Common, PmdHandle};
 use crate::table::Masks;
@@ -150,6 +151,7 @@ pub struct Datapath {
     env: Environment,
     pub(crate) common: Common,
     masks: Masks,
+    deeds: Deeds,
     /// Packet threads; the first is the one of ports that are not polled.
     pmds: ArcSwap<Vec<Arc<PmdHandle>>>,
     admin: Mutex<Admin>,
@@ -188,6 +190,7 @@ impl Datapath {
             env: env.clone(),
             common,
             masks: Masks::default(),
+            deeds: Deeds::default(),
             pmds: ArcSwap::from_pointee(vec![Arc::new(main)]),
             admin: Mutex::default(),
             changes: Mutex::default(),

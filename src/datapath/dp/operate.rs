@@ -5,9 +5,9 @@
 //! it: what was installed everywhere must have succeeded everywhere; what was found anywhere was found.
 
 use super::Datapath;
-use crate::actions::compile;
-use crate::pmd::{Answer, Job, PmdHandle};
-use crate::table::{Deed, DpFlow};
+use crate::actions::Deed;
+use crate::pmd::{Answer, Job, PmdHandle, PmdShared};
+use crate::table::{DpFlow, FlowList};
 use base::sync::Arc;
 use dpif::{DpifError, Execute, FlowInfo, FlowPut, Op, PmdId};
 use flow::{Flow, Mask};
@@ -33,13 +33,6 @@ impl Plan {
         self.jobs[pmd].push(job);
         self.origin[pmd].push(op);
     }
-}
-
-fn deed(actions: &Arc<Actions>) -> Result<Deed, DpifError> {
-    Ok(Deed {
-        actions: Arc::clone(actions),
-        program: Arc::new(compile(actions)?),
-    })
 }
 
 fn route(pmds: &[Arc<PmdHandle>], pmd: Option<PmdId>) -> Result<Route, DpifError> {
@@ -83,7 +76,7 @@ impl Datapath {
             for op in origin {
                 let first = std::mem::replace(&mut first[op], false);
                 match answers.next() {
-                    Some(answer) => merge(&mut ops[op], answer, first, pmd.shared.id),
+                    Some(answer) => merge(&mut ops[op], answer, first, &pmd.shared),
                     None => fail(&mut ops[op], DpifError::NoDevice),
                 }
             }
@@ -154,7 +147,7 @@ impl Datapath {
                 }
             }
             Op::Execute(x) => {
-                let deed = deed(&x.actions)?;
+                let deed = Deed::new(&x.actions)?;
                 x.result = Ok(());
                 for p in targets(execute_route(pmds, x)) {
                     let job = Job::Execute {
@@ -166,7 +159,7 @@ impl Datapath {
                 }
             }
             Op::Resume(r) => {
-                let deed = deed(&r.actions)?;
+                let deed = self.deeds.of(&r.actions)?;
                 let route = route(pmds, Some(r.token.pmd)).map_err(|_| DpifError::NoEntry)?;
                 for p in targets(route) {
                     let job = Job::Resume {
@@ -196,11 +189,18 @@ impl Datapath {
             );
             return Err(DpifError::Invalid);
         }
-        let deed = deed(&put.actions)?;
+        let deed = self.deeds.of(&put.actions)?;
         let mask = self.masks.intern(&with_recirc_id(&put.mask));
         let ufid = put_ufid(put);
         let key = Arc::clone(&put.key);
-        Ok(move || Arc::new(DpFlow::new(ufid, &key, Arc::clone(&mask), deed.clone())))
+        Ok(move || {
+            Arc::new(DpFlow::new(
+                ufid,
+                &key,
+                Arc::clone(&mask),
+                Arc::clone(&deed),
+            ))
+        })
     }
 
     /// Removes all flows.
@@ -296,7 +296,7 @@ fn merge_stats(
     }
 }
 
-fn merge(op: &mut Op, answer: Answer, first: bool, pmd: PmdId) {
+fn merge(op: &mut Op, answer: Answer, first: bool, pmd: &PmdShared) {
     match (op, answer) {
         (Op::FlowPut(put), Answer::Stats(s)) => {
             merge_stats(&mut put.result, s, first, put.flags.create);
@@ -304,7 +304,7 @@ fn merge(op: &mut Op, answer: Answer, first: bool, pmd: PmdId) {
         (Op::FlowDel(del), Answer::Stats(s)) => merge_stats(&mut del.result, s, first, false),
         (Op::Resume(r), Answer::Stats(s)) => merge_stats(&mut r.result, s, first, false),
         (Op::FlowGet(get), Answer::Flow(flow)) => {
-            let new = flow.map(|f| describe(&f, pmd, false));
+            let new = flow.map(|f| describe(&f, (pmd.id, &pmd.list), false));
             match (&mut get.result, new) {
                 (Ok(have), Ok(more)) if !first => sum(&mut have.stats, &more.stats),
                 (Ok(_), Err(_)) if !first => {}
@@ -316,7 +316,7 @@ fn merge(op: &mut Op, answer: Answer, first: bool, pmd: PmdId) {
 }
 
 /// A flow as control threads see it.
-pub(super) fn describe(flow: &DpFlow, pmd: PmdId, terse: bool) -> FlowInfo {
+pub(super) fn describe(flow: &DpFlow, (pmd, list): (PmdId, &FlowList), terse: bool) -> FlowInfo {
     let nothing = nothing();
     let (key, mask, actions) = if terse {
         nothing
@@ -324,7 +324,7 @@ pub(super) fn describe(flow: &DpFlow, pmd: PmdId, terse: bool) -> FlowInfo {
         (
             Arc::new(flow.given_key()),
             Arc::clone(&flow.mask.mask),
-            Arc::clone(&flow.actions),
+            Arc::clone(&flow.deed.actions),
         )
     };
     FlowInfo {
@@ -332,7 +332,7 @@ pub(super) fn describe(flow: &DpFlow, pmd: PmdId, terse: bool) -> FlowInfo {
         key,
         mask,
         actions,
-        stats: flow.stats.read(),
+        stats: flow.stats(list),
         pmd,
         dp_extra: None,
     }

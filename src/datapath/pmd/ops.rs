@@ -7,16 +7,16 @@
 //! only those that a `Resume` later in the same batch names are left to it.
 
 use super::{Pmd, PmdShared};
-use crate::actions::{Origin, Program};
+use crate::actions::{Deed, Origin};
 use crate::limits::OPS_PER_TURN;
 use crate::mailbox::Asked;
 use crate::pending::Entry;
 use crate::pkts::{Pkt, Side};
-use crate::table::{Deed, DpFlow, Run};
+use crate::table::{DpFlow, Run};
 use base::sync::{Arc, Ordering};
 use dpif::{DpifError, PutFlags};
 use flow::{CtMeta, CtTuple, Flow, Layers};
-use odp::{Actions, DropReason, FlowStats, Ufid};
+use odp::{DropReason, FlowStats, Ufid};
 use packet::{BATCH_MAX, Frame};
 
 /// A prepared operation.
@@ -34,11 +34,11 @@ pub(crate) enum Job {
     Execute {
         frame: Option<Frame>,
         key: Arc<Flow>,
-        deed: Deed,
+        deed: Arc<Deed>,
     },
     Resume {
         id: u64,
-        deed: Deed,
+        deed: Arc<Deed>,
     },
     /// Already carried out.
     Done,
@@ -149,7 +149,7 @@ impl Pmd {
                     .tables
                     .remove(n)
                     .map(|flow| {
-                        let stats = flow.stats.read();
+                        let stats = flow.last_stats();
                         request.old.push(flow);
                         stats
                     })
@@ -168,7 +168,7 @@ impl Pmd {
                 Answer::Unit
             }
             Job::Resume { id, deed } => Answer::Stats(match self.pending.take(id) {
-                Some(entry) => Ok(self.release(*entry, &deed.program, &deed.actions)),
+                Some(entry) => Ok(self.release(*entry, &deed)),
                 None => Err(DpifError::NoEntry),
             }),
             Job::Done => Answer::Unit,
@@ -209,16 +209,13 @@ impl Pmd {
                 DpifError::Invalid
             });
         }
-        let deed = Deed {
-            actions: Arc::clone(&flow.actions),
-            program: Arc::clone(&flow.program),
-        };
+        let deed = Arc::clone(&flow.deed);
         old.push(flow);
         let before = self
             .tables
             .redo(n, deed, flags.zero_stats)
             .ok_or(DpifError::NoEntry)?;
-        let stats = before.stats.read();
+        let stats = before.last_stats();
         old.push(before);
         Ok(stats)
     }
@@ -233,8 +230,11 @@ impl Pmd {
         };
         for id in self.pending.matching(&flow, except) {
             if let Some(entry) = self.pending.take(id) {
-                let s = self.release(*entry, &flow.program, &flow.actions);
-                flow.stats.credit(&Run {
+                let s = self.release(*entry, &flow.deed);
+                let Some(live) = self.tables.flows.live(n) else {
+                    continue;
+                };
+                live.stats.credit(&Run {
                     packets: u32::try_from(s.n_packets).unwrap_or(u32::MAX),
                     bytes: s.n_bytes,
                     tcp_flags: s.tcp_flags,
@@ -245,12 +245,7 @@ impl Pmd {
     }
 
     /// Runs the packets of a pending entry, in order.
-    fn release(
-        &mut self,
-        mut entry: Entry,
-        program: &Program,
-        actions: &Arc<Actions>,
-    ) -> FlowStats {
+    fn release(&mut self, mut entry: Entry, deed: &Deed) -> FlowStats {
         let stats = FlowStats {
             n_packets: entry.pkts.len() as u64,
             n_bytes: entry.pkts.iter().map(|p| p.frame.len() as u64).sum(),
@@ -269,7 +264,8 @@ impl Pmd {
                 pkts.push(pkt);
             }
             self.guarded(&mut pkts, |pmd, pkts| {
-                pmd.exec.run(program, pkts, Origin { actions });
+                let actions = &deed.actions;
+                pmd.exec.run(&deed.program, pkts, Origin { actions });
             });
             self.exec.give_back(pkts);
         }

@@ -10,7 +10,7 @@ use super::Pmd;
 use crate::actions::{Exec, Fast, Origin};
 use crate::pending::{Missed, Pending};
 use crate::pkts::{Beside, Pkt, Pkts};
-use crate::table::{DpFlow, Keys, NONE, Run};
+use crate::table::{DpFlow, Flows, Live, NONE, Run};
 use base::sync::{Arc, lock};
 use dpif::{ParkToken, Upcall, UpcallKind};
 use flow::Flow;
@@ -74,14 +74,18 @@ impl Pmd {
         let first = self.keys.found[0];
         if missed == 0 && self.keys.found[1..n].iter().all(|&f| f == first) {
             self.run_uniform(first, pkts);
-        } else {
-            self.run_mixed(pkts);
+            return;
+        }
+        match self.credit(pkts) {
+            Some(code) if missed == 0 => self.run_alike(Fast::decode(code), pkts),
+            _ => self.run_mixed(pkts),
         }
     }
 
     /// All packets belong to one flow.
     fn run_uniform(&mut self, number: u32, pkts: &mut Pkts) {
-        let Some(flow) = self.tables.flows.get(number) else {
+        let flows = &self.tables.flows;
+        let (Some(live), Some(flow)) = (flows.live(number), flows.get(number)) else {
             self.exec.drop_all(pkts, DropReason::PolicyDrop);
             return;
         };
@@ -97,8 +101,21 @@ impl Pmd {
             let keys = &self.keys.flows[..pkts.len()];
             run.tcp_flags = keys.iter().fold(0, |f, k| f | tcp_flags(k));
         }
-        flow.stats.credit(&run);
-        match flow.fast {
+        live.stats.credit(&run);
+        match live.fast() {
+            Fast::Program => {
+                let origin = Origin {
+                    actions: &flow.deed.actions,
+                };
+                self.exec.run(&flow.deed.program, pkts, origin);
+            }
+            fast => self.run_alike(fast, pkts),
+        }
+    }
+
+    /// All packets go through the same program, which is a simple one.
+    fn run_alike(&mut self, fast: Fast, pkts: &mut Pkts) {
+        match fast {
             Fast::Output(port) if pkts.len() * 2 >= BATCH_MAX => {
                 let ledger = self.exec.ingress.ledger(pkts.in_port);
                 self.exec.outs.send(port, &mut pkts.frames, ledger);
@@ -112,16 +129,36 @@ impl Pmd {
                 pkts.forget_sides();
             }
             Fast::Drop(reason) => self.exec.drop_all(pkts, reason),
-            Fast::Program => {
-                let origin = Origin {
-                    actions: &flow.actions,
-                };
-                self.exec.run(&flow.program, pkts, origin);
-            }
+            Fast::Program => self.run_mixed(pkts),
         }
     }
 
-    /// Packets of several flows, or of none.
+    /// Credits each packet to its flow. Gives the program of all packets when it is the same simple one.
+    fn credit(&mut self, pkts: &Pkts) -> Option<u64> {
+        let (keys, now) = (&self.keys, self.exec.now);
+        let mut codes = (u64::MAX, 0);
+        for (i, frame) in pkts.frames.iter().enumerate() {
+            let Some(live) = self.tables.flows.live(keys.found[i]) else {
+                continue; // missed
+            };
+            let tcp_flags = if keys.deep {
+                tcp_flags(&keys.flows[i])
+            } else {
+                0
+            };
+            live.stats.credit(&Run {
+                packets: 1,
+                bytes: frame.len() as u64,
+                tcp_flags,
+                now,
+            });
+            let code = live.code();
+            codes = (codes.0 & code, codes.1 | code);
+        }
+        (codes.0 == codes.1 && codes.0 != Fast::Program.code()).then_some(codes.0)
+    }
+
+    /// Packets of several flows, or of none, that were credited.
     fn run_mixed(&mut self, pkts: &mut Pkts) {
         let Self {
             exec,
@@ -134,23 +171,22 @@ impl Pmd {
         let mut gathered = exec.borrow(pkts);
         let mut runs = Runs {
             exec,
-            keys,
-            now_flow: None,
+            flow: None,
+            fast: Fast::Program,
             number: NONE,
-            run: Run::default(),
             gathered: &mut gathered,
         };
         let pass = (pkts.in_port, pkts.recirc_id, pkts.passes);
         for (i, (frame, beside)) in pkts.drain_frames().enumerate() {
-            let number = runs.keys.found[i];
+            let number = keys.found[i];
             if number != runs.number {
                 runs.end();
-                runs.begin(number, tables.flows.get(number));
+                runs.begin(number, &tables.flows);
             }
             if number == NONE {
                 miss(runs.exec, pending, beside.with(frame), pass);
             } else {
-                runs.packet(i, (frame, beside), pass.0);
+                runs.packet((frame, beside), pass.0);
             }
         }
         runs.end();
@@ -201,36 +237,25 @@ fn drop_runts(exec: &Exec, pkts: &mut Pkts) {
 /// The run at hand of a mixed batch.
 struct Runs<'a, 'f> {
     exec: &'a mut Exec,
-    keys: &'a Keys,
-    now_flow: Option<&'f Arc<DpFlow>>,
+    flow: Option<&'f DpFlow>,
+    fast: Fast,
     number: u32,
-    run: Run,
     /// Its packets, when its program is not a simple one.
     gathered: &'a mut Box<Pkts>,
 }
 
 impl<'f> Runs<'_, 'f> {
-    fn begin(&mut self, number: u32, flow: Option<&'f Arc<DpFlow>>) {
+    fn begin(&mut self, number: u32, flows: &'f Flows) {
         self.number = number;
-        self.now_flow = flow;
-        self.run = Run {
-            now: self.exec.now,
-            ..Run::default()
-        };
+        self.fast = flows.live(number).map_or(Fast::Program, Live::fast);
+        if self.fast == Fast::Program {
+            self.flow = flows.get(number).map(|f| &**f);
+        }
     }
 
     #[inline]
-    fn packet(&mut self, i: usize, (frame, beside): (Frame, Beside<'_>), in_port: OdpPort) {
-        let Some(flow) = self.now_flow else {
-            debug_assert!(false, "lookups find flows that are there");
-            return;
-        };
-        self.run.packets += 1;
-        self.run.bytes += frame.len() as u64;
-        if self.keys.deep {
-            self.run.tcp_flags |= tcp_flags(&self.keys.flows[i]);
-        }
-        match flow.fast {
+    fn packet(&mut self, (frame, beside): (Frame, Beside<'_>), in_port: OdpPort) {
+        match self.fast {
             Fast::Output(port) => {
                 let ledger = self.exec.ingress.ledger(in_port);
                 self.exec.outs.push(port, frame, ledger);
@@ -245,16 +270,19 @@ impl<'f> Runs<'_, 'f> {
     }
 
     fn end(&mut self) {
-        let Some(flow) = self.now_flow.take() else {
+        let flow = self.flow.take();
+        if self.gathered.is_empty() {
+            return;
+        }
+        let Some(flow) = flow else {
+            debug_assert!(false, "lookups find flows that are there");
+            self.exec.drop_all(self.gathered, DropReason::PolicyDrop);
             return;
         };
-        flow.stats.credit(&self.run);
-        if !self.gathered.is_empty() {
-            let origin = Origin {
-                actions: &flow.actions,
-            };
-            self.exec.run(&flow.program, self.gathered, origin);
-        }
+        let origin = Origin {
+            actions: &flow.deed.actions,
+        };
+        self.exec.run(&flow.deed.program, self.gathered, origin);
     }
 }
 

@@ -1,209 +1,163 @@
-//! [`DpFlow`]: one installed megaflow of one packet thread.
+//! [`DpFlow`]: one installed megaflow of one packet thread, as everybody but the packet loop sees it.
 //!
-//! Made by control threads, read by anybody; only the statistics change, and only the packet thread that
-//! has the flow in its table writes them (relaxed: readers want numbers, not an order). The first line is
-//! the masked key, the second what every hit writes and runs; what dumps want comes after.
+//! Made by control threads, read by anybody. What the packet loop needs of it (the masked first line, the
+//! mask's number, counters, the simplest kind of program) is copied into the thread's own arrays when it
+//! is installed: see [`super::flows`].
 
+use super::live::{Live, LiveStats};
 use super::mask::{Line, MaskInfo};
-use crate::actions::{Fast, Program};
-use base::clock::Nanos;
-use base::sync::{Arc, AtomicU16, AtomicU64, Counter, Ordering};
+use super::{FlowList, NONE};
+use crate::actions::Deed;
+use base::sync::{Arc, AtomicBool, AtomicU32, Ordering, fence};
 use flow::{Flow, LineSet};
-use odp::{Actions, FlowStats, Ufid};
-
-/// Counters of a flow, written by its packet thread.
-#[derive(Debug, Default)]
-pub(crate) struct LiveStats {
-    packets: Counter,
-    bytes: Counter,
-    /// Nanoseconds; 0 for never.
-    used: AtomicU64,
-    tcp_flags: AtomicU16,
-}
-
-impl LiveStats {
-    /// Counts a run of packets. Packet thread only.
-    #[inline]
-    pub(crate) fn credit(&self, s: &Run) {
-        self.packets.add_local(u64::from(s.packets));
-        self.bytes.add_local(s.bytes);
-        self.used.store(s.now.0.max(1), Ordering::Relaxed);
-        if s.tcp_flags != 0 {
-            let seen = self.tcp_flags.load(Ordering::Relaxed);
-            if seen | s.tcp_flags != seen {
-                self.tcp_flags.store(seen | s.tcp_flags, Ordering::Relaxed);
-            }
-        }
-    }
-    /// Takes over the counters of the flow that this one replaces. Packet thread only.
-    pub(crate) fn inherit(&self, old: &Self) {
-        self.packets.set(old.packets.get());
-        self.bytes.set(old.bytes.get());
-        self.used
-            .store(old.used.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.tcp_flags
-            .store(old.tcp_flags.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-    /// The counters now.
-    pub(crate) fn read(&self) -> FlowStats {
-        let used = self.used.load(Ordering::Relaxed);
-        FlowStats {
-            n_packets: self.packets.get(),
-            n_bytes: self.bytes.get(),
-            used: (used != 0).then_some(Nanos(used)),
-            tcp_flags: self.tcp_flags.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Consecutive packets of one flow.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Run {
-    pub(crate) packets: u32,
-    pub(crate) bytes: u64,
-    pub(crate) tcp_flags: u16,
-    pub(crate) now: Nanos,
-}
+use odp::{FlowStats, Ufid};
 
 /// An installed megaflow.
 #[derive(Debug)]
-#[repr(C, align(64))]
 pub(crate) struct DpFlow {
-    /// Line 0 of the masked key.
+    /// Line 0 of the key it was made from; its mask says which bits count.
     line0: Line,
-    // ---- written and run by every hit
-    pub(crate) stats: LiveStats,
-    /// What its packets go through, when that is simple.
-    pub(crate) fast: Fast,
-    /// The mask it is verified under.
+    /// The other lines of that key that are not all zero, by number.
+    rest: Box<[(u8, Line)]>,
+    /// Which bits of the key count.
     pub(crate) mask: Arc<MaskInfo>,
-    /// The other lines of the masked key, as many as the mask has; `None` when it has none.
-    rest: Option<Box<Rest>>,
-    // ---- cold
     /// What its packets go through.
-    pub(crate) program: Arc<Program>,
-    /// What was installed, as it was given.
-    pub(crate) actions: Arc<Actions>,
+    pub(crate) deed: Arc<Deed>,
     /// Identity.
     pub(crate) ufid: Ufid,
-    /// What the mask took away from the key it was installed with, for people who look at dumps: lines with their
-    /// numbers.
-    hidden: Box<[(u8, Line)]>,
-}
-
-type Rest = Box<[Line]>;
-
-/// What a flow does: the actions as given and as compiled.
-#[derive(Debug, Clone)]
-pub(crate) struct Deed {
-    pub(crate) actions: Arc<Actions>,
-    pub(crate) program: Arc<Program>,
+    /// Its number on its packet thread, [`NONE`] before it has one.
+    number: AtomicU32,
+    /// It is no more in the table, and `last` holds what it counted.
+    gone: AtomicBool,
+    last: LiveStats,
 }
 
 impl DpFlow {
-    /// A flow with fresh counters.
-    pub(crate) fn new(ufid: Ufid, key: &Flow, mask: Arc<MaskInfo>, deed: Deed) -> Self {
+    /// A flow that is in no table.
+    pub(crate) fn new(ufid: Ufid, key: &Flow, mask: Arc<MaskInfo>, deed: Arc<Deed>) -> Self {
         let lines = key.lines();
-        let rest = mask.rest.iter().map(|(l, m)| and(&lines[*l], m));
-        let rest: Rest = rest.collect();
-        let hidden = hidden(key, &mask);
+        let rest = (1u8..).zip(&lines[1..]);
         Self {
-            line0: and(&lines[0], &mask.line0),
-            stats: LiveStats::default(),
-            fast: deed.program.fast(),
-            rest: (!rest.is_empty()).then(|| Box::new(rest)),
+            line0: lines[0],
+            rest: rest
+                .filter(|(_, line)| **line != [0; 8])
+                .map(|(l, line)| (l, *line))
+                .collect(),
             mask,
-            program: deed.program,
-            actions: deed.actions,
+            deed,
             ufid,
-            hidden,
+            number: AtomicU32::new(NONE),
+            gone: AtomicBool::new(false),
+            last: LiveStats::default(),
         }
     }
 
-    /// The same flow with other actions and fresh counters.
-    pub(crate) fn with(&self, deed: Deed) -> Self {
+    /// The same flow with other actions.
+    pub(crate) fn with(&self, deed: Arc<Deed>) -> Self {
         Self {
             line0: self.line0,
-            stats: LiveStats::default(),
-            fast: deed.program.fast(),
             rest: self.rest.clone(),
             mask: Arc::clone(&self.mask),
-            program: deed.program,
-            actions: deed.actions,
+            deed,
             ufid: self.ufid,
-            hidden: self.hidden.clone(),
+            number: AtomicU32::new(NONE),
+            gone: AtomicBool::new(false),
+            last: LiveStats::default(),
         }
+    }
+
+    /// It is in its thread's table under this number. Before anybody else can see it.
+    pub(super) fn is_at(&self, number: u32) {
+        self.number.store(number, Ordering::Relaxed);
+    }
+
+    /// It is replaced or removed, and this is what it counted. Packet thread only.
+    pub(super) fn retire(&self, live: &Live) {
+        self.last.inherit(&live.stats);
+        // Pairs with stats(): who sees this sees `last`.
+        self.gone.store(true, Ordering::Release);
+        // Pairs with stats(): who sees what its place counts next sees this.
+        fence(Ordering::Release);
+    }
+
+    /// What it has counted; of a flow that is no more, its last figures.
+    pub(crate) fn stats(&self, list: &FlowList) -> FlowStats {
+        let number = self.number.load(Ordering::Relaxed);
+        let live = list.live(number).map(|live| live.stats.read());
+        // Pairs with retire(): counters of the place's next flow are not taken for ours.
+        fence(Ordering::Acquire);
+        match live {
+            Some(live) if !self.gone.load(Ordering::Acquire) => live,
+            _ => self.last.read(),
+        }
+    }
+
+    /// Its last figures: once it is gone, or before it was anywhere.
+    pub(crate) fn last_stats(&self) -> FlowStats {
+        self.last.read()
     }
 
     /// True when the packet with this key belongs to the flow. `valid` names the lines of `key` that hold
     /// what they should; a flow that looks at any other does not match.
-    #[inline]
     pub(crate) fn matches(&self, key: &Flow, valid: LineSet) -> bool {
-        let lines = key.lines();
-        differ(&lines[0], &self.mask.line0, &self.line0) == 0
-            && (self.rest.as_ref()).is_none_or(|rest| self.rest_matches(rest, key, valid))
-    }
-
-    fn rest_matches(&self, rest: &[Line], key: &Flow, valid: LineSet) -> bool {
-        let lines = key.lines();
-        self.mask.lines.0 & !valid.0 == 0
-            && std::iter::zip(&self.mask.rest, rest)
-                .all(|((l, m), want)| differ(&lines[*l], m, want) == 0)
+        self.matches_line0(&key.lines()[0]) && self.matches_rest(key, valid)
     }
 
     /// True when line 0 of a key agrees: a cheap first test before [`DpFlow::matches`].
     #[inline]
     pub(crate) fn matches_line0(&self, line: &Line) -> bool {
-        differ(line, &self.mask.line0, &self.line0) == 0
+        differ(line, &self.line0, &self.mask.line0) == 0
+    }
+
+    /// True when all other lines agree.
+    pub(super) fn matches_rest(&self, key: &Flow, valid: LineSet) -> bool {
+        let lines = key.lines();
+        self.mask.lines.0 & !valid.0 == 0
+            && (self.mask.rest.iter()).all(|(l, m)| differ(&lines[*l], self.line(*l), m) == 0)
+    }
+
+    fn line(&self, l: usize) -> &Line {
+        const ZERO: &Line = &[0; 8];
+        let mut rest = self.rest.iter();
+        rest.find(|(n, _)| usize::from(*n) == l)
+            .map_or(ZERO, |(_, line)| line)
+    }
+
+    /// Line 0 of the masked key.
+    pub(super) fn masked_line0(&self) -> Line {
+        std::array::from_fn(|i| self.line0[i] & self.mask.line0[i])
     }
 
     /// The key as it was installed, unmasked.
     pub(crate) fn given_key(&self) -> Flow {
-        let mut key = self.key();
+        let mut key = Flow::zero();
         let lines = key.lines_mut();
-        for (l, hidden) in &self.hidden {
-            let line = &mut lines[usize::from(*l)];
-            *line = std::array::from_fn(|i| line[i] | hidden[i]);
+        lines[0] = self.line0;
+        for (l, line) in &self.rest {
+            lines[usize::from(*l)] = *line;
         }
         key
     }
 
     /// The masked key.
+    #[cfg(test)]
     pub(crate) fn key(&self) -> Flow {
-        let mut key = Flow::zero();
-        let lines = key.lines_mut();
-        lines[0] = self.line0;
-        let rest = self.rest.as_ref().map_or(&[][..], |r| r);
-        for ((l, _), line) in std::iter::zip(&self.mask.rest, rest) {
-            lines[*l] = *line;
-        }
-        key
+        self.given_key().masked(&self.mask.mask)
+    }
+
+    /// The ingress port, which every flow looks at, and the recirculation id.
+    pub(crate) fn source(&self) -> (u32, u32) {
+        let key = zerocopy::transmute_ref!(&self.line0);
+        let [port, recirc, ..]: &[wire::U32; 16] = key;
+        (port.get(), recirc.get())
     }
 }
 
 #[inline]
-fn differ(have: &Line, mask: &Line, want: &Line) -> u64 {
+fn differ(a: &Line, b: &Line, mask: &Line) -> u64 {
     let mut d = 0;
     for i in 0..8 {
-        d |= (have[i] & mask[i]) ^ want[i];
+        d |= (a[i] ^ b[i]) & mask[i];
     }
     d
-}
-
-/// The lines of a key that have bits outside the mask: only those bits.
-fn hidden(key: &Flow, mask: &MaskInfo) -> Box<[(u8, Line)]> {
-    let outside = key.lines().iter().enumerate().map(|(l, line)| {
-        let nothing = [0; 8];
-        let under = match l {
-            0 => &mask.line0,
-            _ => (mask.rest.iter().find(|(n, _)| *n == l)).map_or(&nothing, |(_, m)| m),
-        };
-        let line: Line = std::array::from_fn(|i| line[i] & !under[i]);
-        (l as u8, line)
-    });
-    outside.filter(|(_, line)| *line != [0; 8]).collect()
-}
-
-fn and(a: &Line, b: &Line) -> Line {
-    std::array::from_fn(|i| a[i] & b[i])
 }

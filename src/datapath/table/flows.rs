@@ -1,27 +1,44 @@
 //! All flows of one packet thread: by number for the packet loop, by ufid for operations, and as a list
 //! that any thread can read while the owner changes it.
 //!
-//! [`FlowList`] is that list: slots in chunks that are never moved or freed, each holding a flow or
-//! nothing. The owner stores into slots, readers load from them; neither waits for the other. A reader that
-//! walks the slots sees every flow that was there all along exactly once.
+//! What the packet loop touches of a flow is two cache lines, found by its number alone: the masked first
+//! line of its key ([`Flows::matches`]), and its [`Live`] line. Both stand in arrays of [`CHUNK`] lines that
+//! are one large page each, and the mask that a key is compared under is one of a few lines that stand
+//! together too. Everything else about a flow is in its [`DpFlow`], which the packet loop looks at only for
+//! keys of more than one line and programs that are not simple.
+//!
+//! [`FlowList`] is the list: slots in blocks that are never moved or freed, each holding a flow or nothing.
+//! The owner stores into slots, readers load from them; neither waits for the other. A reader that walks
+//! the slots sees every flow that was there all along exactly once.
 
 use super::index::Index;
+use super::live::Live;
+use super::mask::{Line, Numbers};
 use super::{DpFlow, NONE};
+use crate::actions::Deed;
 use crate::limits::FLOWS_MAX;
+use crate::prefetch::prefetch;
+use base::pages::{Advice, Pages};
 use base::sync::{Arc, ArcSwapOption, AtomicUsize, OnceLock, Ordering};
+use flow::{Flow, LineSet};
 use odp::Ufid;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Slots of a chunk.
-const CHUNK: usize = 1024;
+/// Slots of a block.
+const BLOCK: usize = 1024;
+/// Flows whose lines stand together: a large page of them.
+const CHUNK: usize = 1 << 15;
+/// Flows with which a thread's first chunk is put on large pages; before, it costs what it holds.
+const MANY: usize = 4096;
 
-type Chunk = Box<[ArcSwapOption<DpFlow>]>;
+type Block = Box<[ArcSwapOption<DpFlow>]>;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct FlowList {
-    chunks: Box<[OnceLock<Chunk>]>,
+    blocks: Box<[OnceLock<Block>]>,
+    live: Box<[OnceLock<Arc<Pages<Live>>>]>,
     /// Slots that were ever used.
     used: AtomicUsize,
     /// Flows.
@@ -31,7 +48,8 @@ pub(crate) struct FlowList {
 impl Default for FlowList {
     fn default() -> Self {
         Self {
-            chunks: (0..FLOWS_MAX / CHUNK).map(|_| OnceLock::new()).collect(),
+            blocks: (0..FLOWS_MAX / BLOCK).map(|_| OnceLock::new()).collect(),
+            live: (0..FLOWS_MAX / CHUNK).map(|_| OnceLock::new()).collect(),
             used: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
         }
@@ -49,13 +67,18 @@ impl FlowList {
     }
     /// The flow in a slot.
     pub(crate) fn get(&self, slot: usize) -> Option<Arc<DpFlow>> {
-        self.chunks.get(slot / CHUNK)?.get()?[slot % CHUNK].load_full()
+        self.blocks.get(slot / BLOCK)?.get()?[slot % BLOCK].load_full()
+    }
+    /// The live line of a number.
+    pub(super) fn live(&self, number: u32) -> Option<&Live> {
+        let number = number as usize;
+        self.live.get(number / CHUNK)?.get()?.get(number % CHUNK)
     }
     /// Owner only.
     fn put(&self, slot: usize, flow: Option<Arc<DpFlow>>) {
-        let chunk = self.chunks[slot / CHUNK]
-            .get_or_init(|| (0..CHUNK).map(|_| ArcSwapOption::empty()).collect());
-        chunk[slot % CHUNK].store(flow);
+        let block = self.blocks[slot / BLOCK]
+            .get_or_init(|| (0..BLOCK).map(|_| ArcSwapOption::empty()).collect());
+        block[slot % BLOCK].store(flow);
         if slot >= self.used.load(Ordering::Relaxed) {
             self.used.store(slot + 1, Ordering::Release); // pairs with the Acquire in slots()
         }
@@ -78,9 +101,20 @@ pub(crate) struct Home {
     pub(crate) subtable: u32,
 }
 
+/// The lines of some flows that the packet loop touches.
+#[derive(Debug)]
+struct Chunk {
+    /// Line 0 of the masked keys.
+    keys: Pages<Line>,
+    live: Arc<Pages<Live>>,
+}
+
 /// See the module. Owned by one packet thread.
 #[derive(Debug)]
 pub(crate) struct Flows {
+    chunks: Vec<Chunk>,
+    masks: Numbers,
+    // ---- cold
     slots: Vec<Slot>,
     /// The lowest is taken first, so that dumps list flows in the order in which they came, as long as few go.
     free: BinaryHeap<Reverse<u32>>,
@@ -97,12 +131,48 @@ fn ufid_hash(ufid: Ufid) -> u32 {
 impl Flows {
     pub(crate) fn new(list: Arc<FlowList>) -> Self {
         Self {
+            chunks: Vec::with_capacity(FLOWS_MAX / CHUNK),
+            masks: Numbers::default(),
             // Address space, not memory: growing by copying would hold up the packet loop.
             slots: Vec::with_capacity(1 << 18),
             free: BinaryHeap::new(),
             by_ufid: Index::new(),
             list,
         }
+    }
+
+    /// Asks for what verifying and running a flow touches.
+    #[inline]
+    pub(crate) fn prefetch(&self, n: u32) {
+        if let Some(chunk) = self.chunks.get(n as usize / CHUNK) {
+            prefetch(&chunk.keys[n as usize % CHUNK]);
+            prefetch(&chunk.live[n as usize % CHUNK]);
+        }
+    }
+
+    /// True when flow `n` is there and the packet with this key belongs to it. `valid` names the lines of
+    /// `key` that hold what they should; a flow that looks at any other does not match.
+    #[inline]
+    pub(crate) fn matches(&self, n: u32, key: &Flow, valid: LineSet) -> bool {
+        let Some(chunk) = self.chunks.get(n as usize / CHUNK) else {
+            return false;
+        };
+        let live = &chunk.live[n as usize % CHUNK];
+        let mask = self.masks.line0(live.mask());
+        let want = &chunk.keys[n as usize % CHUNK];
+        differ(&key.lines()[0], mask, want) == 0
+            && (!live.wide() || self.matches_wide(n, key, valid))
+    }
+
+    fn matches_wide(&self, n: u32, key: &Flow, valid: LineSet) -> bool {
+        self.get(n).is_some_and(|f| f.matches_rest(key, valid))
+    }
+
+    /// The live line of a flow.
+    #[inline]
+    pub(crate) fn live(&self, n: u32) -> Option<&Live> {
+        let chunk = self.chunks.get(n as usize / CHUNK)?;
+        Some(&chunk.live[n as usize % CHUNK])
     }
 
     /// The flow of a number.
@@ -134,6 +204,7 @@ impl Flows {
             None => return Err(flow),
         };
         self.by_ufid.insert(ufid_hash(flow.ufid), n);
+        self.fill_lines(n, &flow);
         self.list.put(n as usize, Some(Arc::clone(&flow)));
         self.slots[n as usize] = Slot {
             flow: Some(flow),
@@ -143,11 +214,50 @@ impl Flows {
         Ok(n)
     }
 
-    /// Puts another flow with the same identity in place of one; gives the old one.
-    pub(crate) fn replace(&mut self, n: u32, flow: Arc<DpFlow>) -> Option<Arc<DpFlow>> {
-        debug_assert!(self.get(n).is_some_and(|old| old.ufid == flow.ufid));
-        self.list.put(n as usize, Some(Arc::clone(&flow)));
-        self.slots[n as usize].flow.replace(flow)
+    /// Writes the lines that the packet loop touches of a new flow.
+    fn fill_lines(&mut self, n: u32, flow: &DpFlow) {
+        let (chunk, at) = (n as usize / CHUNK, n as usize % CHUNK);
+        if chunk == self.chunks.len() {
+            self.open_chunk();
+        }
+        let mask = self.masks.take(&flow.mask);
+        let chunk = &mut self.chunks[chunk];
+        if n as usize == MANY {
+            chunk.keys.enlarge();
+            chunk.live.enlarge();
+        }
+        chunk.keys[at] = flow.masked_line0();
+        let live = &chunk.live[at];
+        live.clear();
+        live.set(flow.deed.program.fast(), mask, !flow.mask.rest.is_empty());
+        flow.is_at(n);
+    }
+
+    fn open_chunk(&mut self) {
+        let n = self.chunks.len();
+        let advice = if n == 0 { Advice::Later } else { Advice::Now };
+        let live = self.list.live[n].get_or_init(|| Arc::new(Pages::new(CHUNK, advice)));
+        self.chunks.push(Chunk {
+            keys: Pages::new(CHUNK, advice),
+            live: Arc::clone(live),
+        });
+    }
+
+    /// Gives a flow other actions; its counters stay unless `zero`. Returns the flow as it was, with what it
+    /// had counted.
+    pub(crate) fn redo(&mut self, n: u32, deed: Arc<Deed>, zero: bool) -> Option<Arc<DpFlow>> {
+        let old = self.get(n)?;
+        let live = self.live(n)?;
+        let new = old.with(deed);
+        old.retire(live);
+        live.set_fast(new.deed.program.fast());
+        if zero {
+            live.clear();
+        }
+        new.is_at(n);
+        let new = Arc::new(new);
+        self.list.put(n as usize, Some(Arc::clone(&new)));
+        self.slots[n as usize].flow.replace(new)
     }
 
     /// Removes a flow.
@@ -155,6 +265,13 @@ impl Flows {
         let flow = self.slots.get_mut(n as usize)?.flow.take()?;
         let removed = self.by_ufid.remove(ufid_hash(flow.ufid), n);
         debug_assert!(removed, "every flow is known by its ufid");
+        if let Some(chunk) = self.chunks.get_mut(n as usize / CHUNK) {
+            let at = n as usize % CHUNK;
+            flow.retire(&chunk.live[at]);
+            // Whoever still has the number finds nothing: no packet is unlike itself in masked-out bits.
+            chunk.keys[at] = NOBODY;
+        }
+        self.masks.give_back(&flow.mask);
         self.list.put(n as usize, None);
         self.free.push(Reverse(n));
         self.publish_len();
@@ -170,4 +287,16 @@ impl Flows {
     fn publish_len(&self) {
         self.list.len.store(self.by_ufid.len(), Ordering::Relaxed);
     }
+}
+
+/// A masked line that no packet's equals.
+const NOBODY: Line = [u64::MAX; 8];
+
+#[inline]
+fn differ(have: &Line, mask: &Line, want: &Line) -> u64 {
+    let mut d = 0;
+    for i in 0..8 {
+        d |= (have[i] & mask[i]) ^ want[i];
+    }
+    d
 }

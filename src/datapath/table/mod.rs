@@ -2,7 +2,7 @@
 //!
 //! * [`mask`], [`entry`]: megaflows and their masks, made by control threads.
 //! * [`index`]: hash to small number, in cache lines.
-//! * [`flows`]: all flows by number, with the list that dumps read.
+//! * [`live`]: counters and what else a hit touches. [`flows`]: all flows by number, with the list that dumps read.
 //! * [`cache`]: signature cache in front of everything.
 //! * [`port`]: the classifier of one ingress port (and pass): subtables, ranked, bounded.
 //! * [`Tables`]: them together, and the lookup of a whole batch.
@@ -13,14 +13,16 @@ pub(crate) mod cache;
 pub(crate) mod entry;
 pub(crate) mod flows;
 pub(crate) mod index;
+pub(crate) mod live;
 pub(crate) mod mask;
 pub(crate) mod port;
 #[cfg(test)]
 mod reference;
 mod tables;
 
-pub(crate) use entry::{Deed, DpFlow, Run};
-pub(crate) use flows::FlowList;
+pub(crate) use entry::DpFlow;
+pub(crate) use flows::{FlowList, Flows};
+pub(crate) use live::{Live, Run};
 pub(crate) use mask::Masks;
 pub(crate) use tables::{Keys, LookupTotals, Tables};
 

@@ -17,7 +17,7 @@
 
 use super::DpFlow;
 use super::index::Index;
-use super::mask::{MaskInfo, Words};
+use super::mask::{HashKey, MaskInfo};
 use crate::limits::{COARSE_CHAIN, EXACT_PER_PORT, MASKS_PER_PORT};
 use base::sync::Arc;
 use flow::{Depth, FLOW_LINES, Flow, LineSet, Mask};
@@ -38,13 +38,13 @@ pub(super) struct Subtable {
 #[derive(Debug)]
 pub(crate) struct PortTable {
     /// Hashes of different tables differ.
-    seed: u64,
+    pub(super) hash_key: Box<HashKey>,
     // ---- what every batch reads
     pub(super) depth: Depth,
     /// Lines that any flow looks at.
     pub(super) lines: LineSet,
     /// Bits that any flow looks at.
-    pub(super) words: Words,
+    pub(super) all: MaskInfo,
     /// Most hit first.
     pub(super) subtables: Vec<Subtable>,
     /// The flow that all of the last batch hit.
@@ -73,18 +73,18 @@ pub(super) enum Place {
 
 impl Subtable {
     #[inline]
-    pub(super) fn hash(&self, seed: u64, key: &Flow) -> u32 {
-        (self.mask.words.hash(seed, key) >> 32) as u32
+    pub(super) fn hash(&self, with: &HashKey, key: &Flow) -> u32 {
+        (self.mask.hash(with, key) >> 32) as u32
     }
 }
 
 impl PortTable {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            seed,
+            hash_key: Box::new(HashKey::new(seed)),
             depth: Depth::Port,
             lines: LineSet(1),
-            words: Words::default(),
+            all: MaskInfo::new(Arc::new(Mask::empty())),
             subtables: Vec::new(),
             hint: None,
             next_id: 0,
@@ -96,11 +96,6 @@ impl PortTable {
         }
     }
 
-    /// Seed of all hashes here.
-    #[inline]
-    pub(super) fn seed(&self) -> u64 {
-        self.seed
-    }
     /// Flows.
     pub(crate) fn len(&self) -> usize {
         self.flows
@@ -136,7 +131,7 @@ impl PortTable {
         self.subtables
             .iter()
             .filter(|s| !s.exact && mask.covers(&s.mask))
-            .filter(|s| s.index.count(s.hash(self.seed, key)) < COARSE_CHAIN)
+            .filter(|s| s.index.count(s.hash(&self.hash_key, key)) < COARSE_CHAIN)
             .max_by_key(|s| (bits(&s.mask.mask), std::cmp::Reverse(s.id)))
             .map(|s| s.id)
     }
@@ -176,54 +171,62 @@ impl PortTable {
         id
     }
 
-    fn by_id(&mut self, id: u32) -> Option<&mut Subtable> {
-        self.subtables.iter_mut().find(|s| s.id == id)
-    }
-
-    /// Adds flow number `n` to the subtable it was placed in.
-    pub(super) fn add(&mut self, id: u32, n: u32, flow: &DpFlow) {
-        let (seed, key) = (self.seed, flow.key());
-        let Some(sub) = self.by_id(id) else {
+    /// Adds flow number `n`, with this key (masked or not), to the subtable it was placed in.
+    pub(super) fn add(&mut self, id: u32, n: u32, flow: &DpFlow, key: &Flow) {
+        let Some(sub) = self.subtables.iter_mut().find(|s| s.id == id) else {
             debug_assert!(false, "place() made the subtable");
             return;
         };
-        let hash = sub.hash(seed, &key);
+        let fresh = sub.index.len() == 0;
+        let hash = sub.hash(&self.hash_key, key);
         sub.index.insert(hash, n);
         let (guest, exact) = (!Arc::ptr_eq(&sub.mask, &flow.mask), sub.exact);
         self.flows += 1;
-        self.want_layers += usize::from(flow.program.needs_layers);
+        let needy = flow.deed.program.needs_layers;
+        let first_needy = needy && self.want_layers == 0;
+        self.want_layers += usize::from(needy);
         self.exact_flows += usize::from(exact);
         if guest {
             self.guests += 1;
             self.guests_mask.union(&flow.mask.mask);
         }
-        self.changed();
+        if fresh || guest || first_needy {
+            self.changed();
+        }
     }
 
     /// Removes it.
     pub(super) fn remove(&mut self, id: u32, n: u32, flow: &DpFlow) {
-        let (seed, key) = (self.seed, flow.key());
-        let Some(sub) = self.by_id(id) else {
+        let Some(sub) = self.subtables.iter_mut().find(|s| s.id == id) else {
             debug_assert!(false, "a flow's home is there");
             return;
         };
-        let hash = sub.hash(seed, &key);
+        let hash = sub.hash(&self.hash_key, &flow.given_key());
         let removed = sub.index.remove(hash, n);
         debug_assert!(removed, "a flow is where its home says");
         let (guest, exact) = (!Arc::ptr_eq(&sub.mask, &flow.mask), sub.exact);
+        let empty = sub.index.len() == 0;
         self.flows -= 1;
-        self.want_layers -= usize::from(flow.program.needs_layers);
+        let needy = flow.deed.program.needs_layers;
+        self.want_layers -= usize::from(needy);
         self.exact_flows -= usize::from(exact);
         self.guests -= usize::from(guest);
-        self.close_empty();
-        self.changed();
+        if empty {
+            self.close_empty();
+        }
+        if empty || guest || needy && self.want_layers == 0 {
+            self.changed();
+        }
     }
 
     /// Tells the table that a flow's program was replaced.
     pub(super) fn replaced(&mut self, old: &DpFlow, new: &DpFlow) {
-        self.want_layers += usize::from(new.program.needs_layers);
-        self.want_layers -= usize::from(old.program.needs_layers);
-        self.changed();
+        let before = self.want_layers;
+        self.want_layers += usize::from(new.deed.program.needs_layers);
+        self.want_layers -= usize::from(old.deed.program.needs_layers);
+        if (before == 0) != (self.want_layers == 0) {
+            self.changed();
+        }
     }
 
     /// Drops a subtable that `place` made for a flow that was not added after all, and any that ran empty.
@@ -231,7 +234,7 @@ impl PortTable {
         self.subtables.retain(|s| s.index.len() > 0);
     }
 
-    /// Computes anew what depends on the set of masks, when it may have changed.
+    /// Computes anew what depends on the set of masks, when that has changed.
     fn changed(&mut self) {
         if self.guests == 0 && self.guests_mask.touched() != 0 {
             self.guests_mask = Mask::empty();
@@ -245,9 +248,9 @@ impl PortTable {
         } else {
             Depth::Port
         };
-        self.depth = all.depth().max(deep);
-        self.lines = LineSet(all.touched() | 1);
-        self.words = Words::of(&all);
+        self.all = MaskInfo::new(Arc::new(all));
+        self.depth = self.all.depth.max(deep);
+        self.lines = LineSet(self.all.lines.0 | 1);
         self.hint = None;
     }
 

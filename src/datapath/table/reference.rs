@@ -1,8 +1,8 @@
 //! The tables' twin: a list of flows, searched from the front. Slow and obviously right.
 
 use super::mask::{MaskInfo, Masks};
-use super::{Deed, DpFlow, FlowList, Keys, NONE, Tables};
-use crate::actions::compile;
+use super::{DpFlow, FlowList, Keys, NONE, Tables};
+use crate::actions::Deed;
 use crate::limits::{COARSE_CHAIN, MASKS_PER_PORT};
 use crate::pkts::{Pkt, Pkts};
 use base::rng::Rng;
@@ -83,10 +83,7 @@ pub(crate) fn mask(rng: &mut Rng) -> Mask {
 pub(crate) fn flow_of(masks: &Masks, key: &Flow, mask: &Mask, n: u128) -> Arc<DpFlow> {
     let mask = masks.intern(&Arc::new(*mask));
     let actions = Arc::new(vec![Action::Output(OdpPort(9))]);
-    let deed = Deed {
-        program: Arc::new(compile(&actions).unwrap()),
-        actions,
-    };
+    let deed = Deed::new(&actions).unwrap();
     Arc::new(DpFlow::new(Ufid(n), key, mask, deed))
 }
 

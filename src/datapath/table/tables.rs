@@ -7,11 +7,13 @@
 
 use super::cache::Cache;
 use super::flows::{Flows, Home};
-use super::port::{Place, PortTable};
-use super::{Deed, DpFlow, FlowList, NONE};
+use super::mask::HashKey;
+use super::port::{Place, PortTable, Subtable};
+use super::{DpFlow, FlowList, NONE};
+use crate::actions::Deed;
 use crate::limits::{CACHE_SETS, PORTS_MAX};
 use crate::pkts::Pkts;
-use crate::prefetch::{prefetch, prefetch_at};
+use crate::prefetch::prefetch;
 use base::sync::{Arc, Counter};
 use flow::{Depth, Flow, LineSet};
 use packet::BATCH_MAX;
@@ -21,7 +23,10 @@ use packet::BATCH_MAX;
 pub(crate) struct Keys {
     pub(crate) flows: Box<[Flow; BATCH_MAX]>,
     valid: [LineSet; BATCH_MAX],
+    /// For the cache.
     hashes: [u64; BATCH_MAX],
+    /// For the subtable at hand.
+    subhashes: [u32; BATCH_MAX],
     /// Flow numbers, or [`NONE`].
     pub(crate) found: [u32; BATCH_MAX],
     /// The keys have L4 fields.
@@ -35,6 +40,7 @@ impl Keys {
             flows: flows.try_into().expect("BATCH_MAX flows were made"),
             valid: [LineSet(0); BATCH_MAX],
             hashes: [0; BATCH_MAX],
+            subhashes: [0; BATCH_MAX],
             found: [NONE; BATCH_MAX],
             deep: false,
         }
@@ -128,23 +134,16 @@ impl Tables {
         slot.get_or_insert_with(|| Box::new(PortTable::new(seed)))
     }
 
-    /// Installs a flow that is not there. Gives its number, or gives it back when there is no space.
-    pub(crate) fn insert(
-        &mut self,
-        flow: Arc<DpFlow>,
-        exact_key: &Flow,
-    ) -> Result<u32, Arc<DpFlow>> {
-        let key = flow.key();
+    /// Installs a flow that is not there, made from this key. Gives its number, or gives it back when there
+    /// is no space.
+    pub(crate) fn insert(&mut self, flow: Arc<DpFlow>, key: &Flow) -> Result<u32, Arc<DpFlow>> {
         let id = table_id(key.in_port.get(), key.recirc_id.get());
         let table = self.table_or_new(id);
-        let (subtable, flow) = match table.place(&flow.mask, exact_key) {
+        let (subtable, flow) = match table.place(&flow.mask, key) {
             Place::Subtable(s) => (s, flow),
             Place::Narrowed(s, mask) => {
-                let deed = Deed {
-                    actions: Arc::clone(&flow.actions),
-                    program: Arc::clone(&flow.program),
-                };
-                (s, Arc::new(DpFlow::new(flow.ufid, exact_key, mask, deed)))
+                let deed = Arc::clone(&flow.deed);
+                (s, Arc::new(DpFlow::new(flow.ufid, key, mask, deed)))
             }
             Place::Full => return Err(flow),
         };
@@ -154,7 +153,7 @@ impl Tables {
         };
         match self.flows.add(Arc::clone(&flow), home) {
             Ok(n) => {
-                self.table_or_new(id).add(subtable, n, &flow);
+                self.table_or_new(id).add(subtable, n, &flow, key);
                 Ok(n)
             }
             Err(flow) => {
@@ -175,25 +174,21 @@ impl Tables {
     }
 
     /// Gives a flow other actions; its counters stay unless `zero`. Returns the flow as it was.
-    pub(crate) fn redo(&mut self, n: u32, deed: Deed, zero: bool) -> Option<Arc<DpFlow>> {
-        let old = Arc::clone(self.flows.get(n)?);
+    pub(crate) fn redo(&mut self, n: u32, deed: Arc<Deed>, zero: bool) -> Option<Arc<DpFlow>> {
         let home = self.flows.home(n)?;
-        let new = old.with(deed);
-        if !zero {
-            new.stats.inherit(&old.stats);
-        }
-        let new = Arc::new(new);
+        let old = self.flows.redo(n, deed, zero)?;
+        let new = Arc::clone(self.flows.get(n)?);
         if let Some(table) = self.table_mut(home.table) {
             table.replaced(&old, &new);
         }
-        self.flows.replace(n, new)
+        Some(old)
     }
 
     /// The flow that a packet with this full key belongs to: for operations, not for packets.
     pub(crate) fn lookup_one(&self, key: &Flow) -> Option<u32> {
         let table = self.table(table_id(key.in_port.get(), key.recirc_id.get()))?;
         table.subtables.iter().find_map(|s| {
-            s.index.find(s.hash(table.seed(), key), |n| {
+            s.index.find(s.hash(&table.hash_key, key), |n| {
                 (self.flows.get(n)).is_some_and(|f| f.matches(key, LineSet::ALL))
             })
         })
@@ -298,12 +293,9 @@ fn extract_all(table: &PortTable, pkts: &mut Pkts, keys: &mut Keys) {
 /// Compares with one flow.
 #[inline]
 fn by_hint(flows: &Flows, hint: u32, keys: &mut Keys, todo: Bits) -> Bits {
-    let Some(flow) = flows.get(hint) else {
-        return todo;
-    };
     let mut left = 0;
     for i in each(todo) {
-        if flow.matches(&keys.flows[i], keys.valid[i]) {
+        if flows.matches(hint, &keys.flows[i], keys.valid[i]) {
             keys.found[i] = hint;
         } else {
             left |= 1 << i;
@@ -312,46 +304,46 @@ fn by_hint(flows: &Flows, hint: u32, keys: &mut Keys, todo: Bits) -> Bits {
     left
 }
 
-/// Asks for what verifying and running a flow touches.
-#[inline]
-fn prefetch_flow(flows: &Flows, n: u32) {
-    if let Some(flow) = flows.get(n) {
-        prefetch(&**flow);
-        prefetch_at(&**flow, 64);
-    }
-}
-
 #[inline]
 fn by_only_subtable(table: &mut PortTable, flows: &Flows, keys: &mut Keys, todo: Bits) -> Bits {
-    let seed = table.seed();
     let Some(sub) = table.subtables.first_mut() else {
         return todo;
     };
-    for i in each(todo) {
-        let hash = sub.mask.words.hash(seed, &keys.flows[i]);
-        keys.hashes[i] = hash;
-        sub.index.prefetch((hash >> 32) as u32);
-    }
-    let left = find_all(&sub.index, flows, keys, todo);
+    let left = by_subtable(sub, &table.hash_key, flows, keys, todo);
     sub.hits += u64::from((todo & !left).count_ones());
     left
 }
 
-/// Looks `todo` up in one index by the upper half of their hashes.
+/// Looks `todo` up in one subtable.
 #[inline]
-fn find_all(index: &super::index::Index, flows: &Flows, keys: &mut Keys, todo: Bits) -> Bits {
+fn by_subtable(
+    sub: &Subtable,
+    hash_key: &HashKey,
+    flows: &Flows,
+    keys: &mut Keys,
+    todo: Bits,
+) -> Bits {
     for i in each(todo) {
-        if let Some(n) = index.find((keys.hashes[i] >> 32) as u32, |_| true) {
-            prefetch_flow(flows, n);
-        }
+        let hash = sub.hash(hash_key, &keys.flows[i]);
+        keys.subhashes[i] = hash;
+        sub.index.prefetch(hash);
+    }
+    for i in each(todo) {
+        let candidate = sub.index.find(keys.subhashes[i], |_| true);
+        let candidate = candidate.unwrap_or(NONE);
+        keys.found[i] = candidate;
+        flows.prefetch(candidate);
     }
     let mut left = 0;
     for i in each(todo) {
+        let candidate = keys.found[i];
         let (key, valid) = (&keys.flows[i], keys.valid[i]);
-        let found = index.find((keys.hashes[i] >> 32) as u32, |n| {
-            flows.get(n).is_some_and(|f| f.matches(key, valid))
-        });
-        match found {
+        if flows.matches(candidate, key, valid) {
+            continue;
+        }
+        // Nearly always there was no candidate; or several have this hash.
+        let other = || (sub.index).find(keys.subhashes[i], |n| flows.matches(n, key, valid));
+        match (candidate != NONE).then(other).flatten() {
             Some(n) => keys.found[i] = n,
             None => left |= 1 << i,
         }
@@ -362,19 +354,18 @@ fn find_all(index: &super::index::Index, flows: &Flows, keys: &mut Keys, todo: B
 #[inline]
 fn by_cache(table: &PortTable, flows: &Flows, cache: &Cache, keys: &mut Keys, todo: Bits) -> Bits {
     for i in each(todo) {
-        let hash = table.words.hash(table.seed(), &keys.flows[i]);
+        let hash = table.all.hash(&table.hash_key, &keys.flows[i]);
         keys.hashes[i] = hash;
         cache.prefetch(hash);
     }
     for i in each(todo) {
         let candidate = cache.candidate(keys.hashes[i]).unwrap_or(NONE);
         keys.found[i] = candidate;
-        prefetch_flow(flows, candidate);
+        flows.prefetch(candidate);
     }
     let mut left = 0;
     for i in each(todo) {
-        let flow = flows.get(keys.found[i]);
-        if !flow.is_some_and(|f| f.matches(&keys.flows[i], keys.valid[i])) {
+        if !flows.matches(keys.found[i], &keys.flows[i], keys.valid[i]) {
             left |= 1 << i;
         }
     }
@@ -389,25 +380,16 @@ fn by_search(
     keys: &mut Keys,
     mut todo: Bits,
 ) -> Bits {
-    let seed = table.seed();
-    let mut cached = [0; BATCH_MAX];
-    cached.copy_from_slice(&keys.hashes);
     for (nth, sub) in table.subtables.iter_mut().enumerate() {
         if todo == 0 {
             break;
         }
-        for i in each(todo) {
-            let hash = sub.mask.words.hash(seed, &keys.flows[i]);
-            keys.hashes[i] = hash;
-            sub.index.prefetch((hash >> 32) as u32);
-        }
-        let left = find_all(&sub.index, flows, keys, todo);
+        let left = by_subtable(sub, &table.hash_key, flows, keys, todo);
         let hits = u64::from((todo & !left).count_ones());
         sub.hits += hits;
         totals.searched.add_local(hits);
         totals.probes.add_local(hits * (nth as u64 + 1));
         todo = left;
     }
-    keys.hashes = cached;
     todo
 }
