@@ -221,5 +221,7 @@ fn book_losses(ledger: &PortLedger, lost: u64, r: &TxReport) {
     let too_big = u64::from(r.too_big).min(lost - full);
     ledger.drop_n(DropReason::TxQueueFull, full);
     ledger.drop_n(DropReason::MtuExceeded, too_big);
-    ledger.drop_n(DropReason::TxError, lost - full - too_big);
+    let policed = u64::from(r.policed).min(lost - full - too_big);
+    ledger.drop_n(DropReason::EgressPolicing, policed);
+    ledger.drop_n(DropReason::TxError, lost - full - too_big - policed);
 }

@@ -55,6 +55,7 @@ fn add(total: &mut TxReport, r: &TxReport) {
     total.bytes += r.bytes;
     total.full += r.full;
     total.too_big += r.too_big;
+    total.policed += r.policed;
     total.error += r.error;
 }
 

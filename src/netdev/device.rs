@@ -187,18 +187,21 @@ pub trait Device: Send + Sync + Debug {
     fn qos_types(&self) -> Vec<QosType> {
         Vec::new()
     }
-    /// The QoS discipline in force and its details.
+    /// The QoS discipline in force and its details; an empty name for none.
     ///
     /// # Errors
-    /// NotSupported.
+    /// What the host says.
     fn qos(&self) -> Result<(String, QosDetails), NetdevError> {
-        Err(self.unsupported("get_qos"))
+        Ok((String::new(), QosDetails::new()))
     }
-    /// Sets the QoS discipline.
+    /// Sets the QoS discipline; an empty name for none.
     ///
     /// # Errors
     /// NotSupported, a bad detail, or what the host says.
-    fn set_qos(&self, _kind: &str, _details: &QosDetails) -> Result<(), NetdevError> {
+    fn set_qos(&self, kind: &str, _details: &QosDetails) -> Result<(), NetdevError> {
+        if kind.is_empty() {
+            return Ok(());
+        }
         Err(self.unsupported("set_qos"))
     }
     /// Details of queue `id`.
@@ -252,7 +255,8 @@ pub trait Device: Send + Sync + Debug {
 /// A queue that packets come out of. Owned by one packet thread.
 pub trait RxQueue: Send + Debug {
     /// Appends received frames to `batch` (as many as fit and are there). Never blocks. Frames arrive
-    /// with `in_port` unset.
+    /// with `in_port` unset. Returns how many came in: those that ingress policing dropped are counted, and
+    /// are not in the batch.
     ///
     /// # Errors
     /// [`NetdevError::Gone`] when the device disappeared; the thread then stops polling this queue.
@@ -284,6 +288,8 @@ pub struct TxReport {
     pub full: u32,
     /// Dropped because larger than the device can send.
     pub too_big: u32,
+    /// Dropped by the port's QoS discipline.
+    pub policed: u32,
     /// Dropped for any other reason (device down or gone).
     pub error: u32,
 }
@@ -291,7 +297,7 @@ pub struct TxReport {
 /// A queue that packets go into. Owned by one packet thread.
 pub trait TxQueue: Send + Debug {
     /// Sends the whole batch; it is empty afterwards. Frames that could not be sent are released and
-    /// counted in the report: sent + full + too_big + error = frames given.
+    /// counted in the report: sent + full + too_big + policed + error = frames given.
     fn send(&mut self, batch: &mut Batch) -> TxReport;
     /// Sends copies of frames that stay with the caller (several outputs of one packet). Devices that
     /// copy anyway override this.
@@ -305,11 +311,7 @@ pub trait TxQueue: Send + Debug {
                 debug_assert!(pushed.is_ok());
             }
             let r = self.send(&mut batch);
-            total.sent += r.sent;
-            total.bytes += r.bytes;
-            total.full += r.full;
-            total.too_big += r.too_big;
-            total.error += r.error;
+            total.absorb(r);
         }
         total
     }

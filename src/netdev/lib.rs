@@ -25,6 +25,7 @@ mod outgoing;
 pub mod patch;
 pub mod pcap;
 mod port;
+mod qos;
 pub mod registry;
 pub mod system;
 pub mod tap;

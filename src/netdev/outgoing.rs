@@ -10,11 +10,12 @@ const ETH_BYTES: usize = 14;
 
 impl TxReport {
     /// Adds another report to this one.
-    pub(crate) fn absorb(&mut self, other: Self) {
+    pub fn absorb(&mut self, other: Self) {
         self.sent += other.sent;
         self.bytes += other.bytes;
         self.full += other.full;
         self.too_big += other.too_big;
+        self.policed += other.policed;
         self.error += other.error;
     }
 }
@@ -87,12 +88,17 @@ pub(crate) fn finish_and_send(
     } else {
         total.error = 1;
     }
-    let failed = total.full + total.too_big + total.error;
+    // The worst first.
+    let found = [total.full, total.too_big, total.policed, total.error];
+    let worst = found.iter().position(|&n| n > 0);
+    let is = |at| u32::from(worst == Some(at));
+    let sent = worst.is_none();
     TxReport {
-        sent: u32::from(failed == 0),
-        bytes: if failed == 0 { frame.len() as u64 } else { 0 },
-        full: u32::from(total.full > 0),
-        too_big: u32::from(total.full == 0 && total.too_big > 0),
-        error: u32::from(total.full == 0 && total.too_big == 0 && total.error > 0),
+        sent: u32::from(sent),
+        bytes: if sent { frame.len() as u64 } else { 0 },
+        full: is(0),
+        too_big: is(1),
+        policed: is(2),
+        error: is(3),
     }
 }

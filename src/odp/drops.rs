@@ -84,6 +84,8 @@ reasons! {
     Meter = "meter",
     /// Policing of the ingress port.
     Policing = "policing",
+    /// The QoS discipline of the egress port.
+    EgressPolicing = "egress_policing",
     /// Conntrack refused it.
     Conntrack = "conntrack",
     /// Fragment reassembly gave it up.

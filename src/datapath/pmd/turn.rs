@@ -144,8 +144,14 @@ impl Pmd {
             lose_device(slot, &self.shared);
         }
         let n = self.pkts.frames.len() as u64;
+        let came = polled.map_or(0, |came| came as u64);
+        if came > n {
+            let ledger = self.exec.ingress.ledger(slot.port);
+            ledger.received.add_local(came - n);
+            ledger.drop_n(DropReason::Policing, came - n);
+        }
         if n == 0 {
-            return 0;
+            return came;
         }
         if !std::mem::replace(fresh, true) {
             self.exec.now = self.common.clock.now();

@@ -5,6 +5,7 @@ use super::eal::Eal;
 use super::library::Library;
 use crate::device::TxReport;
 use crate::error::NetdevError;
+use crate::qos::PortQos;
 use base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Counter, Mutex, Ordering, Weak, lock};
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) tx_full: Counter,
     pub(super) tx_too_big: Counter,
     pub(super) tx_error: Counter,
+    pub(super) qos: PortQos,
 }
 
 impl Shared {
@@ -35,6 +37,7 @@ impl Shared {
             tx_full: Counter::new(),
             tx_too_big: Counter::new(),
             tx_error: Counter::new(),
+            qos: PortQos::default(),
         })
     }
     #[inline]

@@ -120,6 +120,7 @@ fn report(sent: super::library::Sent) -> TxReport {
         bytes: sent.bytes,
         full: sent.full,
         too_big: 0,
+        policed: 0,
         error: sent.no_mem,
     }
 }

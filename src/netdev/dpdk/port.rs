@@ -13,8 +13,12 @@ use super::library::{Info, LinkState, STEPS, Setup};
 use super::memory::{Request, Share};
 use super::options::Options;
 use super::queue::{Queues, Rx, Tx};
-use crate::device::{Config, Device, DeviceFlags, LinkFeatures, RxQueue, Stats, TxQueue};
+use crate::device::{
+    Config, Device, DeviceFlags, LinkFeatures, QosDetails, QosType, QueueStats, RxQueue, Stats,
+    TxQueue,
+};
 use crate::error::NetdevError;
+use crate::qos::PortQos;
 use base::clock::monotonic_ns;
 use base::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, lock};
 use std::collections::BTreeMap;
@@ -531,7 +535,9 @@ impl Device for Dpdk {
     fn stats(&self) -> Stats {
         let s = lock(&self.0.state);
         let shared = &self.0.shared;
-        let lost = shared.tx_full.get() + shared.tx_too_big.get() + shared.tx_error.get();
+        let policed = (shared.qos.rx_drops.get(), shared.qos.tx_drops.get());
+        let failed = shared.tx_full.get() + shared.tx_error.get();
+        let lost = failed + shared.tx_too_big.get() + policed.1;
         let mut stats = Stats {
             tx_dropped: Some(lost),
             ..Stats::default()
@@ -546,18 +552,18 @@ impl Device for Dpdk {
             stats.tx_bytes = Some(c.obytes);
             stats.rx_errors = Some(c.ierrors);
             stats.tx_errors = Some(c.oerrors);
-            stats.rx_dropped = Some(c.rx_nombuf);
+            stats.rx_dropped = Some(policed.0 + c.rx_nombuf + c.imissed);
             stats.rx_missed_errors = Some(c.imissed);
         }
         stats.custom = a.library().xstats(a.port);
         stats.custom.retain(|(name, _)| is_worth_showing(name));
         stats.custom.extend(
             [
-                (
-                    "ovs_tx_failure_drops",
-                    shared.tx_full.get() + shared.tx_error.get(),
-                ),
+                ("ovs_tx_failure_drops", failed),
                 ("ovs_tx_mtu_exceeded_drops", shared.tx_too_big.get()),
+                ("ovs_tx_qos_drops", policed.1),
+                ("ovs_rx_qos_drops", policed.0),
+                ("ovs_tx_invalid_hwol_drops", 0),
             ]
             .map(|(k, v)| (k.to_owned(), v)),
         );
@@ -610,6 +616,35 @@ impl Device for Dpdk {
     }
     fn change_seq(&self) -> u64 {
         self.0.shared.seq.load(Ordering::Relaxed)
+    }
+
+    fn set_policing(&self, rates: [u32; 4]) -> Result<(), NetdevError> {
+        self.0.shared.qos.set_policing(rates);
+        Ok(())
+    }
+    fn qos_types(&self) -> Vec<QosType> {
+        PortQos::types()
+    }
+    fn qos(&self) -> Result<(String, QosDetails), NetdevError> {
+        Ok(self.0.shared.qos.qos())
+    }
+    fn set_qos(&self, kind: &str, details: &QosDetails) -> Result<(), NetdevError> {
+        self.0.shared.qos.set_qos(self.name(), kind, details)
+    }
+    fn queue(&self, id: u32) -> Result<QosDetails, NetdevError> {
+        self.0.shared.qos.queue(self.name(), id)
+    }
+    fn set_queue(&self, id: u32, details: &QosDetails) -> Result<(), NetdevError> {
+        self.0.shared.qos.set_queue(self.name(), id, details)
+    }
+    fn delete_queue(&self, id: u32) -> Result<(), NetdevError> {
+        self.0.shared.qos.delete_queue(self.name(), id)
+    }
+    fn queues(&self) -> Result<Vec<(u32, QosDetails)>, NetdevError> {
+        self.0.shared.qos.queues(self.name())
+    }
+    fn queue_stats(&self, id: u32) -> Result<QueueStats, NetdevError> {
+        self.0.shared.qos.queue_stats(self.name(), id)
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self

@@ -100,13 +100,11 @@ impl RxQueue for Rx {
             }
             return Err(self.queues.shared.gone());
         }
-        Ok(burst::receive(
-            self.library,
-            self.pool,
-            self.id,
-            batch,
-            &mut self.malformed,
-        ))
+        let before = batch.len();
+        let malformed = &mut self.malformed;
+        let n = burst::receive(self.library, self.pool, self.id, batch, malformed);
+        self.queues.shared.qos.police_rx(batch, before);
+        Ok(n)
     }
 
     fn drain(&mut self) -> u64 {
@@ -172,9 +170,16 @@ impl Tx {
     /// Sends frames that fit and need nothing finished.
     #[inline]
     fn pass(&self, batch: &mut Batch) -> TxReport {
+        let qos = &self.queues.shared.qos;
+        let policed = if qos.polices_tx() {
+            qos.police_tx(batch, |_| true)
+        } else {
+            0
+        };
         let _guard = (!self.alone).then(|| lock(&self.queues.last));
         let memory = self.queues.memory.pool;
-        burst::send(self.library, self.pool, self.id, memory, batch)
+        let sent = burst::send(self.library, self.pool, self.id, memory, batch);
+        TxReport { policed, ..sent }
     }
 
     /// As [`TxQueue::send`], frame by frame.
@@ -191,8 +196,8 @@ impl Tx {
                     let before = cut.len();
                     cut.retain(|f| fits(f, mtu));
                     let mut inner = self.pass(cut);
-                    inner.too_big +=
-                        (before - (inner.sent + inner.full + inner.error) as usize) as u32;
+                    let known = inner.sent + inner.full + inner.policed + inner.error;
+                    inner.too_big += (before - known as usize) as u32;
                     inner
                 }));
             } else if fits(&frame, mtu) {
@@ -238,7 +243,8 @@ impl TxQueue for Tx {
     /// Straight into mbufs: several outputs of a packet cost one copy each.
     fn send_copies(&mut self, frames: &[Frame]) -> TxReport {
         let mtu = self.queues.shared.mtu();
-        let plain = frames.iter().all(|f| !is_unfinished(f) && fits(f, mtu));
+        let plain = !self.queues.shared.qos.polices_tx()
+            && frames.iter().all(|f| !is_unfinished(f) && fits(f, mtu));
         let mut total = TxReport::default();
         for chunk in frames.chunks(BATCH_MAX) {
             let report = if plain && !self.is_closed() {

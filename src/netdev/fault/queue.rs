@@ -29,7 +29,7 @@ impl RxQueue for FaultRx {
     fn recv(&mut self, batch: &mut Batch) -> Result<usize, NetdevError> {
         let now = self.clock.now();
         let mut fresh = Batch::new();
-        self.inner.recv(&mut fresh)?;
+        let policed = self.inner.recv(&mut fresh)?.saturating_sub(fresh.len());
         let mut pipe = lock(&self.pipe);
         for frame in fresh.drain(..) {
             pipe.offer(frame, now);
@@ -39,7 +39,7 @@ impl RxQueue for FaultRx {
             let pushed = batch.push(frame);
             debug_assert!(pushed.is_ok(), "n is at most the room");
         }
-        Ok(n)
+        Ok(n + policed)
     }
     fn drain(&mut self) -> u64 {
         let fresh = self.inner.drain();

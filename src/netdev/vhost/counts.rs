@@ -25,6 +25,8 @@ pub(super) struct Counts {
     runt: Counter,
     oversize: Counter,
     bad_offload: Counter,
+    /// Further looks for buffers in the middle of a burst.
+    pub(super) retries: Counter,
     /// Interrupts given.
     pub(super) calls: Counter,
 }

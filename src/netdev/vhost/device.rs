@@ -4,8 +4,11 @@ use super::connection::{Connection, Door};
 use super::queue::{VhostRx, VhostTx};
 use super::shared::Shared;
 use super::{MTU_MAX, MTU_MIN, RETRIES};
-use crate::device::{Config, Device, DeviceFlags, RxQueue, Stats, TxQueue};
+use crate::device::{
+    Config, Device, DeviceFlags, QosDetails, QosType, QueueStats, RxQueue, Stats, TxQueue,
+};
 use crate::error::NetdevError;
+use crate::qos::PortQos;
 use base::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering, lock};
 use std::collections::BTreeMap;
 use std::io;
@@ -337,13 +340,18 @@ impl Device for VhostDevice {
             Some(rings.map(|v| f(&v.counts)).sum())
         };
         let lost = |i: usize| sum(1, &move |c| c.losses()[i].1);
-        let mut custom = vec![
-            ("ovs_tx_failure_drops".to_owned(), shared.drops.full.get()),
-            (
-                "ovs_tx_mtu_exceeded_drops".to_owned(),
-                shared.drops.too_big.get(),
-            ),
-        ];
+        let policed = (shared.qos.rx_drops.get(), shared.qos.tx_drops.get());
+        let retries = sum(0, &|c| c.retries.get()).unwrap_or(0);
+        let mut custom: Vec<(String, u64)> = [
+            ("ovs_tx_retries", retries),
+            ("ovs_tx_failure_drops", shared.drops.full.get()),
+            ("ovs_tx_mtu_exceeded_drops", shared.drops.too_big.get()),
+            ("ovs_tx_qos_drops", policed.1),
+            ("ovs_rx_qos_drops", policed.0),
+            ("ovs_tx_invalid_hwol_drops", 0),
+        ]
+        .map(|(name, n)| (name.to_owned(), n))
+        .into();
         for q in 0..self.queues() as usize {
             shared.vrings[2 * q + 1]
                 .counts
@@ -359,8 +367,8 @@ impl Device for VhostDevice {
             tx_bytes: sum(0, &|c| c.bytes.get()),
             rx_errors: sum(1, &|c| c.losses().iter().map(|l| l.1).sum()),
             rx_length_errors: lost(0).zip(lost(1)).map(|(a, b)| a + b),
-            tx_dropped: Some(shared.drops.all()),
-            rx_dropped: Some(0),
+            tx_dropped: Some(shared.drops.all() + policed.1),
+            rx_dropped: Some(policed.0),
             tx_errors: Some(0),
             multicast: sum(1, &|c| c.multicast()),
             custom,
@@ -397,6 +405,35 @@ impl Device for VhostDevice {
     }
     fn change_seq(&self) -> u64 {
         self.shared.change_seq()
+    }
+
+    fn set_policing(&self, rates: [u32; 4]) -> Result<(), NetdevError> {
+        self.shared.qos.set_policing(rates);
+        Ok(())
+    }
+    fn qos_types(&self) -> Vec<QosType> {
+        PortQos::types()
+    }
+    fn qos(&self) -> Result<(String, QosDetails), NetdevError> {
+        Ok(self.shared.qos.qos())
+    }
+    fn set_qos(&self, kind: &str, details: &QosDetails) -> Result<(), NetdevError> {
+        self.shared.qos.set_qos(self.name(), kind, details)
+    }
+    fn queue(&self, id: u32) -> Result<QosDetails, NetdevError> {
+        self.shared.qos.queue(self.name(), id)
+    }
+    fn set_queue(&self, id: u32, details: &QosDetails) -> Result<(), NetdevError> {
+        self.shared.qos.set_queue(self.name(), id, details)
+    }
+    fn delete_queue(&self, id: u32) -> Result<(), NetdevError> {
+        self.shared.qos.delete_queue(self.name(), id)
+    }
+    fn queues(&self) -> Result<Vec<(u32, QosDetails)>, NetdevError> {
+        self.shared.qos.queues(self.name())
+    }
+    fn queue_stats(&self, id: u32) -> Result<QueueStats, NetdevError> {
+        self.shared.qos.queue_stats(self.name(), id)
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self

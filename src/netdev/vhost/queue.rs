@@ -8,8 +8,9 @@ use super::vring::Vring;
 use super::waker::Waker;
 use crate::device::{RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
+use crate::outgoing::fits;
 use base::sync::{Arc, Ordering};
-use packet::{Batch, Frame};
+use packet::{BATCH_MAX, Batch, Frame, HeapPool};
 use std::os::fd::RawFd;
 
 /// Bursts thrown away by one drain at most.
@@ -93,7 +94,9 @@ impl RxQueue for VhostRx {
         if let Err(fault) = result {
             self.shared.fail(self.index, state, fault);
         }
-        Ok(batch.len() - before)
+        let n = batch.len() - before;
+        self.shared.qos.police_rx(batch, before);
+        Ok(n)
     }
 
     fn drain(&mut self) -> u64 {
@@ -166,19 +169,49 @@ fn nth_pair(mut pairs: u64, n: u32) -> u32 {
 impl TxQueue for VhostTx {
     #[inline]
     fn send(&mut self, batch: &mut Batch) -> TxReport {
-        let report = self.send_copies(batch.as_slice());
-        batch.release_all();
+        let report = self.pass(batch);
+        self.shared.drops.count(&report);
         report
     }
 
     fn send_copies(&mut self, frames: &[Frame]) -> TxReport {
-        let report = self.copy(frames);
+        let report = if self.shared.qos.polices_tx() {
+            self.pass_copies(frames)
+        } else {
+            self.copy(frames)
+        };
         self.shared.drops.count(&report);
         report
     }
 }
 
 impl VhostTx {
+    #[inline]
+    fn pass(&mut self, batch: &mut Batch) -> TxReport {
+        let qos = &self.shared.qos;
+        let policed = if qos.polices_tx() {
+            let mtu = self.shared.limits().mtu;
+            qos.police_tx(batch, |frame| fits(frame, mtu))
+        } else {
+            0
+        };
+        let report = self.copy(batch.as_slice());
+        batch.release_all();
+        TxReport { policed, ..report }
+    }
+
+    /// What must be thinned out is copied first.
+    #[cold]
+    fn pass_copies(&mut self, frames: &[Frame]) -> TxReport {
+        let mut total = TxReport::default();
+        for chunk in frames.chunks(BATCH_MAX) {
+            let mut batch = Batch::new();
+            batch.extend(chunk.iter().map(|f| HeapPool::global().duplicate(f)));
+            total.absorb(self.pass(&mut batch));
+        }
+        total
+    }
+
     fn copy(&mut self, frames: &[Frame]) -> TxReport {
         let none = TxReport {
             error: frames.len() as u32,

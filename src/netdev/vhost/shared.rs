@@ -11,6 +11,7 @@ use super::transmit::Limits;
 use super::vring::{State, Vring};
 use super::{PAIRS_MAX, RETRIES};
 use crate::device::TxReport;
+use crate::qos::PortQos;
 use base::sync::{
     Arc, AtomicBool, AtomicU32, AtomicU64, Counter, Mutex, MutexGuard, OnceLock, Ordering, lock,
 };
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     /// Pairs that the guest has ever used: rx queues that the port should have.
     pub(super) pairs: AtomicU32,
     pub(super) drops: Drops,
+    pub(super) qos: PortQos,
     carrier: AtomicBool,
     carrier_resets: AtomicU64,
     change_seq: AtomicU64,
@@ -116,6 +118,7 @@ impl Shared {
             into_guest: AtomicU64::new(0),
             pairs: AtomicU32::new(1),
             drops: Drops::default(),
+            qos: PortQos::default(),
             carrier: AtomicBool::new(false),
             carrier_resets: AtomicU64::new(0),
             change_seq: AtomicU64::new(1),

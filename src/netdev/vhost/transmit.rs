@@ -122,6 +122,7 @@ impl Burst<'_> {
         }
         self.progress = false;
         self.limits.retries -= 1;
+        self.counts.retries.add_local(1);
         match self.ring.refresh() {
             Ok(now) => now > before,
             Err(fault) => {
