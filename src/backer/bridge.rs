@@ -2,6 +2,7 @@
 
 use crate::config::{BridgeSettings, IfaceConfig, PortConfig};
 use crate::mirrors::Mirror;
+use crate::qos::{self, Asked};
 use crate::tunnels;
 use base::sync::{Arc, Mutex, RwLock, lock, write};
 use flow::{OdpPort, OfPort};
@@ -27,6 +28,8 @@ pub struct Iface {
     pub unknown_options: Vec<String>,
     /// OpenFlow port configuration (`OFPPC_*` as translation needs it).
     pub flags: PortFlags,
+    /// QoS and policing as the device was last asked for; `None` for never.
+    pub(crate) asked: Option<Asked>,
     /// The device's change sequence when it was last looked at.
     pub(crate) seen_seq: u64,
 }
@@ -146,6 +149,7 @@ impl Bridge {
             for iface in port.ifaces.values() {
                 let mut xport = iface.image();
                 xport.bundle = Some(port.bundle);
+                xport.qdscp = qos::dscps(port.config.qos.as_ref());
                 xport.peer = peer(iface);
                 x.ports.insert(xport.ofp, xport);
             }

@@ -1,5 +1,6 @@
 //! What the backer is told: bridges, ports, interfaces, as plain values.
 
+use crate::qos::QosConfig;
 use base::sync::Arc;
 use flow::OfPort;
 use netdev::Config;
@@ -93,6 +94,8 @@ pub struct IfaceConfig {
     pub mtu_request: Option<u32>,
     /// Wanted MAC address.
     pub mac: Option<EthAddr>,
+    /// Ingress policing: kbit/s, kbit of burst, kpkt/s, kpkt of burst; rates of 0 for none.
+    pub policing: [u32; 4],
     /// How the datapath treats it (`pmd-rxq-affinity`, `tx-steering`, ...).
     pub datapath: BTreeMap<String, String>,
 }
@@ -108,6 +111,7 @@ impl IfaceConfig {
             ofport_request: None,
             mtu_request: None,
             mac: None,
+            policing: [0; 4],
             datapath: BTreeMap::new(),
         }
     }
@@ -144,6 +148,8 @@ pub struct PortConfig {
     pub priority_tags: PriorityTags,
     /// Protected ports do not talk to each other.
     pub protected: bool,
+    /// QoS of every interface.
+    pub qos: Option<QosConfig>,
     /// Interfaces.
     pub interfaces: Vec<IfaceConfig>,
 }
@@ -161,6 +167,7 @@ impl PortConfig {
             qinq_ethtype: 0x88a8,
             priority_tags: PriorityTags::Never,
             protected: false,
+            qos: None,
             interfaces: vec![interface],
         }
     }

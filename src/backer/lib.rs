@@ -3,7 +3,7 @@
 //! snapshots that translation looks at.
 //!
 //! * [`backer`]: opening, bridges, tables. [`publish`]: snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping.
-//! * `meters`: meters in the datapath. [`send`]: packets from controllers.
+//! * [`qos`]: QoS and policing on devices. `meters`: meters in the datapath. [`send`]: packets from controllers.
 //! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told.
 //! * [`probe`], [`features`]: what the datapath can do.
 //! * [`show`][]: text.
@@ -26,6 +26,7 @@ pub mod mirrors;
 mod ports;
 pub mod probe;
 pub mod publish;
+pub mod qos;
 pub mod run;
 pub mod send;
 pub mod show;
@@ -39,5 +40,6 @@ pub use config::{BridgeSettings, IfaceConfig, Options, PortConfig};
 pub use error::BackerError;
 pub use flow_text::PortNames;
 pub use mirrors::{MIRRORS_MAX, Mirror, MirrorConfig, MirrorOutput};
+pub use qos::{QosConfig, QueueConfig};
 pub use send::{PacketOut, Sending};
 pub use show::DumpOptions;

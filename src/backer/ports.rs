@@ -4,6 +4,7 @@ use crate::backer::Backer;
 use crate::bridge::{Bridge, Iface, Port, PortFlags};
 use crate::config::{IfaceConfig, PortConfig};
 use crate::error::BackerError;
+use crate::qos;
 use base::sync::{Arc, write};
 use dpif::{DpifError, PortSpec};
 use flow::{OdpPort, OfPort};
@@ -48,7 +49,8 @@ impl Backer {
         for wanted in &config.interfaces {
             let old = port.ifaces.remove(&wanted.name);
             match self.iface_set(bridge, wanted, old, changed) {
-                Ok(iface) => {
+                Ok(mut iface) => {
+                    qos::settle(&mut iface, config.qos.as_ref());
                     keep.insert(wanted.name.clone(), iface);
                 }
                 Err(e) => {
@@ -253,6 +255,7 @@ impl Backer {
             odp: OdpPort::NONE,
             unknown_options: Vec::new(),
             flags: PortFlags::default(),
+            asked: None,
             config: wanted.clone(),
         };
         self.configure(bridge, wanted, &mut iface)?;

@@ -18,7 +18,9 @@
 //!
 //! A wrong file is refused whole: every fault is named with its line, the key and what was expected.
 
-use crate::model::{BridgeModel, InterfaceModel, Model, PortModel, RuleText, StringMap};
+use crate::model::{
+    BridgeModel, InterfaceModel, Model, PortModel, QosModel, QueueModel, RuleText, StringMap,
+};
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -209,13 +211,73 @@ impl Reader<'_> {
                 "cvlans" => p.cvlans = self.vlans(value, &at),
                 "protected" => p.protected = self.boolean(value, &at),
                 "settings" => i.settings = self.strings(value, &at),
+                "qos" => p.qos = Some(self.qos(value, &at)),
+                "policing" => i.policing = self.policing(value, &at),
                 _ => self.unknown(key, &format!("{path}."),
-                    "class, options, number, mtu, mac, vlan-mode, tag, trunks, cvlans, protected, settings"),
+                    "class, options, number, mtu, mac, vlan-mode, tag, trunks, cvlans, protected, settings, qos, \
+                     policing"),
             }
         }
         p.settings.clone_from(&i.settings);
         p.interfaces.insert(name.to_owned(), i);
         p
+    }
+
+    fn qos(&mut self, value: &Value<'_>, path: &str) -> QosModel {
+        let mut q = QosModel::default();
+        for (key, value) in self.table(value, path) {
+            let at = format!("{path}.{}", key.get_ref());
+            match key.get_ref().as_ref() {
+                "type" => q.kind = self.string(value, &at).unwrap_or_default(),
+                "settings" => q.settings = self.strings(value, &at),
+                "queue" => {
+                    for (id, value) in self.table(value, &at) {
+                        match id.get_ref().parse() {
+                            Ok(n) => {
+                                let at = format!("{at}.{n}");
+                                q.queues.insert(n, self.queue(value, &at));
+                            }
+                            Err(_) => self.unknown(id, &format!("{at}."), "the number of a queue"),
+                        }
+                    }
+                }
+                _ => self.unknown(key, &format!("{path}."), "type, settings, queue"),
+            }
+        }
+        q
+    }
+
+    fn queue(&mut self, value: &Value<'_>, path: &str) -> QueueModel {
+        let mut q = QueueModel::default();
+        for (key, value) in self.table(value, path) {
+            let at = format!("{path}.{}", key.get_ref());
+            match key.get_ref().as_ref() {
+                "dscp" => {
+                    q.dscp = self
+                        .number(value, &at, 0, 63)
+                        .and_then(|n| u8::try_from(n).ok())
+                }
+                "settings" => q.settings = self.strings(value, &at),
+                _ => self.unknown(key, &format!("{path}."), "dscp, settings"),
+            }
+        }
+        q
+    }
+
+    /// Rates and bursts of what may come in.
+    fn policing(&mut self, value: &Value<'_>, path: &str) -> [u32; 4] {
+        const KEYS: [&str; 4] = ["kbits-rate", "kbits-burst", "kpkts-rate", "kpkts-burst"];
+        let mut out = [0; 4];
+        for (key, value) in self.table(value, path) {
+            let name = key.get_ref().as_ref();
+            let Some(at) = KEYS.iter().position(|k| *k == name) else {
+                self.unknown(key, &format!("{path}."), &KEYS.join(", "));
+                continue;
+            };
+            let n = self.number(value, &format!("{path}.{name}"), 0, u32::MAX.into());
+            out[at] = n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        }
+        out
     }
 
     fn rules(&mut self, value: &Value<'_>, path: &str) -> Vec<RuleText> {

@@ -5,6 +5,7 @@
 use crate::db_unused;
 use crate::model::{
     BridgeModel, ControllerModel, FlowTableModel, InterfaceModel, MirrorModel, Model, PortModel,
+    QosModel, QueueModel,
 };
 use ovsdb::{Datum, Replica, Row};
 use std::collections::BTreeMap;
@@ -23,11 +24,12 @@ const WANTED: &[(&str, &str)] = &[
     ),
     (
         "Port",
-        "name interfaces tag trunks vlan_mode cvlans protected other_config external_ids",
+        "name interfaces tag trunks vlan_mode cvlans protected qos other_config external_ids",
     ),
     (
         "Interface",
-        "name type options ofport_request mac mtu_request other_config external_ids",
+        "name type options ofport_request mac mtu_request ingress_policing_rate ingress_policing_burst \
+         ingress_policing_kpkts_rate ingress_policing_kpkts_burst other_config external_ids",
     ),
     (
         "Controller",
@@ -333,6 +335,10 @@ fn read_port(replica: &Replica, row: &Columns<'_>, ids: &mut RowIds) -> PortMode
         cvlans: row.vlans("cvlans"),
         settings: row.map("other_config"),
         protected: row.flag("protected"),
+        qos: row
+            .refs("qos")
+            .first()
+            .and_then(|&uuid| read_qos(replica, uuid)),
         interfaces: BTreeMap::new(),
     };
     for uuid in row.refs("interfaces") {
@@ -347,11 +353,41 @@ fn read_port(replica: &Replica, row: &Columns<'_>, ids: &mut RowIds) -> PortMode
             number: i.number("ofport_request"),
             mtu: i.number("mtu_request"),
             mac: i.text("mac"),
+            policing: read_policing(&i),
             settings: i.map("other_config"),
         };
         p.interfaces.insert(name, interface);
     }
     p
+}
+
+/// A row of the QoS table with its queues.
+fn read_qos(replica: &Replica, uuid: Uuid) -> Option<QosModel> {
+    let row = replica.row("QoS", uuid).map(Columns)?;
+    let mut queues = BTreeMap::new();
+    for (id, uuid) in row.get("queues").map(Datum::row_map).unwrap_or_default() {
+        let queue = replica.row("Queue", uuid).map(Columns);
+        if let (Some(queue), Ok(id)) = (queue, u32::try_from(id)) {
+            let queue = QueueModel {
+                dscp: queue.number("dscp").filter(|n| *n < 64),
+                settings: queue.map("other_config"),
+            };
+            queues.insert(id, queue);
+        }
+    }
+    Some(QosModel {
+        kind: row.text("type").unwrap_or_default(),
+        settings: row.map("other_config"),
+        queues,
+    })
+}
+
+/// Rates above what 32 bits hold are as good as the largest.
+fn read_policing(row: &Columns<'_>) -> [u32; 4] {
+    ["rate", "burst", "kpkts_rate", "kpkts_burst"].map(|what| {
+        let n: Option<u64> = row.number(&format!("ingress_policing_{what}"));
+        n.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX))
+    })
 }
 
 #[cfg(test)]
@@ -380,8 +416,11 @@ mod tests {
             "Open_vSwitch": {id(1): {"initial": {"bridges": uuid(2), "other_config": ["map", [["max-idle", "5"]]]}}},
             "Bridge": {id(2): {"initial": {"name": "br0", "ports": ["set", [uuid(3), uuid(9)]], "fail_mode": "secure",
                                            "stp_enable": true}}},
-            "Port": {id(3): {"initial": {"name": "p", "interfaces": uuid(4), "tag": 5, "trunks": ["set", [1, 2]]}}},
-            "Interface": {id(4): {"initial": {"name": "p", "type": "afxdp", "ofport_request": 7,
+            "QoS": {id(5): {"initial": {"type": "linux-htb", "queues": ["map", [[0, uuid(6)], [7, uuid(7)]]],
+                                        "other_config": ["map", [["max-rate", "1000"]]]}}},
+            "Queue": {id(6): {"initial": {"dscp": 10}}},
+            "Port": {id(3): {"initial": {"name": "p", "qos": uuid(5), "interfaces": uuid(4), "tag": 5, "trunks": ["set", [1, 2]]}}},
+            "Interface": {id(4): {"initial": {"name": "p", "type": "afxdp", "ofport_request": 7, "ingress_policing_rate": 5000000000u64,
                                               "options": ["map", [["n_rxq", "2"]]]}}},
         }));
         let (model, ids) = read(&replica);
@@ -398,6 +437,10 @@ mod tests {
         let p = &b.ports["p"];
         assert_eq!((p.tag, p.trunks.as_slice()), (Some(5), &[1u16, 2][..]));
         assert_eq!(p.interfaces["p"].number, Some(7));
+        assert_eq!(p.interfaces["p"].policing, [u32::MAX, 0, 0, 0]);
+        let qos = p.qos.as_ref().unwrap();
+        assert_eq!((qos.kind.as_str(), qos.queues.len()), ("linux-htb", 1));
+        assert_eq!(qos.queues[&0].dscp, Some(10));
         assert_eq!(ids.interfaces["p"].to_string(), id(4));
     }
 }

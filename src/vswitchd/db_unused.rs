@@ -10,13 +10,9 @@ const UNUSED: &[(&str, &str)] = &[
     ("Open_vSwitch", "ssl"),
     (
         "Port",
-        "bond_mode bond_updelay bond_downdelay bond_fake_iface lacp qos fake_bridge mac",
+        "bond_mode bond_updelay bond_downdelay bond_fake_iface lacp fake_bridge mac",
     ),
-    (
-        "Interface",
-        "ingress_policing_rate ingress_policing_burst ingress_policing_kpkts_rate ingress_policing_kpkts_burst bfd \
-         cfm_mpid lldp",
-    ),
+    ("Interface", "bfd cfm_mpid lldp"),
 ];
 
 /// The columns named above, for what is monitored.

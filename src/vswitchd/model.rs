@@ -121,8 +121,30 @@ pub(crate) struct PortModel {
     pub(crate) settings: StringMap,
     /// No traffic between protected ports.
     pub(crate) protected: bool,
+    /// QoS of its interfaces.
+    pub(crate) qos: Option<QosModel>,
     /// Interfaces by name; more than one make a bond.
     pub(crate) interfaces: BTreeMap<String, InterfaceModel>,
+}
+
+/// A discipline of a port's egress, with its queues.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct QosModel {
+    /// `linux-htb`, `egress-policer`, ...
+    pub(crate) kind: String,
+    /// Its settings.
+    pub(crate) settings: StringMap,
+    /// Queues by number.
+    pub(crate) queues: BTreeMap<u32, QueueModel>,
+}
+
+/// A queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct QueueModel {
+    /// DSCP that its packets leave with.
+    pub(crate) dscp: Option<u8>,
+    /// Its settings.
+    pub(crate) settings: StringMap,
 }
 
 /// An interface.
@@ -138,6 +160,8 @@ pub(crate) struct InterfaceModel {
     pub(crate) mtu: Option<u32>,
     /// Wanted MAC address.
     pub(crate) mac: Option<String>,
+    /// `ingress_policing_` rate, burst, kpkts_rate, kpkts_burst.
+    pub(crate) policing: [u32; 4],
     /// Further settings (`pmd-rxq-affinity`, ...).
     pub(crate) settings: StringMap,
 }

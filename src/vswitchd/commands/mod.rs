@@ -10,6 +10,7 @@ mod implementations;
 mod packets;
 mod pmd;
 mod process;
+mod qos;
 mod ringway;
 mod routes;
 mod trace;
@@ -31,6 +32,7 @@ pub(crate) fn all() -> Commands<Switch> {
     dpdk::add(&mut commands);
     trace::add(&mut commands);
     pmd::add(&mut commands);
+    qos::add(&mut commands);
     implementations::add(&mut commands);
     commands
 }

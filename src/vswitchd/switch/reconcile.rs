@@ -5,8 +5,11 @@
 
 use super::{Switch, local, mirrors, numbers, rules, settings, tables};
 use crate::controllers::{Conversation, has_owners};
-use crate::model::{BridgeModel, InterfaceModel, Model, PortModel};
-use backer::{Backer, BackerError, Bridge, BridgeSettings, IfaceConfig, Options, PortConfig};
+use crate::model::{BridgeModel, InterfaceModel, Model, PortModel, QosModel};
+use backer::{
+    Backer, BackerError, Bridge, BridgeSettings, IfaceConfig, Options, PortConfig, QosConfig,
+    QueueConfig,
+};
 use base::sync::lock;
 use flow::OfPort;
 use xlate::VlanMode;
@@ -344,11 +347,27 @@ fn port_config(bridge: &str, name: &str, p: &PortModel) -> PortConfig {
             _ => PriorityTags::Never,
         },
         protected: p.protected,
+        qos: p.qos.as_ref().map(qos_config),
         interfaces: p
             .interfaces
             .iter()
             .map(|(n, i)| iface_config(bridge, n, i))
             .collect(),
+    }
+}
+
+fn qos_config(q: &QosModel) -> QosConfig {
+    let queues = q.queues.iter().map(|(id, queue)| {
+        let config = QueueConfig {
+            dscp: queue.dscp,
+            settings: queue.settings.clone(),
+        };
+        (*id, config)
+    });
+    QosConfig {
+        kind: q.kind.clone(),
+        settings: q.settings.clone(),
+        queues: queues.collect(),
     }
 }
 
@@ -393,6 +412,7 @@ fn iface_config(bridge: &str, name: &str, i: &InterfaceModel) -> IfaceConfig {
         i.number.map(OfPort)
     };
     config.mtu_request = i.mtu;
+    config.policing = i.policing;
     config.mac = mac(name, local, i);
     config.datapath.clone_from(&i.settings);
     config
