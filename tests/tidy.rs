@@ -37,6 +37,7 @@ const UNSAFE: &[&str] = &[
     "src/netdev/dpdk/burst.rs",
     "src/netdev/dpdk/library.rs",
     "src/netdev/linux/ioctl.rs",
+    "src/netdev/tests/unplug/mod.rs",
     "src/netdev/linux/socket.rs",
     "src/netdev/vhost/call.rs",
     "src/netdev/vhost/memory.rs",

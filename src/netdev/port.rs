@@ -6,9 +6,12 @@
 //! reconfiguration that failed is asked for again when the device changes, and otherwise after a pause
 //! that doubles from 1 s to 32 s.
 
-use crate::device::{Config, Device, DeviceFlags, LinkFeatures, RxQueue, Stats, TxQueue};
+use crate::device::{
+    Config, Device, DeviceFlags, LinkFeatures, QosDetails, QosType, QueueStats, RxQueue, Stats,
+    TxQueue,
+};
 use crate::error::NetdevError;
-use crate::linux::Link;
+use crate::linux::{Link, Tc};
 use base::clock::monotonic_ns;
 use base::sync::{Arc, Mutex, lock};
 use std::any::Any;
@@ -69,6 +72,7 @@ pub(crate) trait Class: Send + Sync + Debug + 'static {
 pub(crate) struct Port<C> {
     // The class goes first: what it attached to the device is taken off before flags are put back.
     class: C,
+    tc: Tc,
     link: Arc<Link>,
     attached: Mutex<Attached>,
 }
@@ -89,6 +93,7 @@ impl<C: Class> Port<C> {
     pub(crate) fn new(link: Arc<Link>, class: C) -> Arc<Self> {
         Arc::new(Self {
             class,
+            tc: Tc::new(&link),
             link,
             attached: Mutex::new(Attached::default()),
         })
@@ -156,6 +161,9 @@ impl<C: Class> Device for Port<C> {
         let generation = self.link.generation();
         let result = result.and_then(|()| self.link.reapply());
         let recorded = self.record(generation, result);
+        if recorded.is_ok() {
+            self.tc.reapply();
+        }
         self.link.changed();
         // That change is our own, no reason to try again.
         lock(&self.attached).seq = self.link.seq();
@@ -229,7 +237,13 @@ impl<C: Class> Device for Port<C> {
         map
     }
     fn stats(&self) -> Stats {
-        self.class.stats(self.link.refresh().unwrap_or_default())
+        let mut stats = self.class.stats(self.link.refresh().unwrap_or_default());
+        let policed = self.link.qos.rx_drops.get();
+        stats.rx_dropped = stats.rx_dropped.map(|n| n + policed);
+        if policed > 0 {
+            stats.custom.push(("ovs_rx_qos_drops".to_owned(), policed));
+        }
+        stats
     }
     fn flags(&self) -> DeviceFlags {
         self.link.flags()
@@ -250,6 +264,38 @@ impl<C: Class> Device for Port<C> {
     }
     fn change_seq(&self) -> u64 {
         self.link.seq()
+    }
+
+    /// The switch polices what it gets; the kernel is asked to do the same for the host's own stack, and says in
+    /// the log when it cannot.
+    fn set_policing(&self, rates: [u32; 4]) -> Result<(), NetdevError> {
+        self.link.qos.set_policing(rates);
+        drop(self.tc.set_policing(rates));
+        Ok(())
+    }
+    fn qos_types(&self) -> Vec<QosType> {
+        Tc::types()
+    }
+    fn qos(&self) -> Result<(String, QosDetails), NetdevError> {
+        self.tc.qos()
+    }
+    fn set_qos(&self, kind: &str, details: &QosDetails) -> Result<(), NetdevError> {
+        self.tc.set_qos(kind, details)
+    }
+    fn queue(&self, id: u32) -> Result<QosDetails, NetdevError> {
+        self.tc.queue(id)
+    }
+    fn set_queue(&self, id: u32, details: &QosDetails) -> Result<(), NetdevError> {
+        self.tc.set_queue(id, details)
+    }
+    fn delete_queue(&self, id: u32) -> Result<(), NetdevError> {
+        self.tc.delete_queue(id)
+    }
+    fn queues(&self) -> Result<Vec<(u32, QosDetails)>, NetdevError> {
+        self.tc.queues()
+    }
+    fn queue_stats(&self, id: u32) -> Result<QueueStats, NetdevError> {
+        self.tc.queue_stats(id)
     }
     fn as_any(&self) -> &dyn Any {
         self

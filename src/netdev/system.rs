@@ -16,6 +16,7 @@ use crate::vnet::{self, VNET_BYTES, VnetHeader};
 use arrayvec::ArrayVec;
 use base::sync::{Arc, AtomicU64, Ordering};
 use packet::{BATCH_MAX, Batch, Frame};
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Batches thrown away by one drain at most; what comes in faster than that cannot be drained.
@@ -125,7 +126,10 @@ impl RxQueue for SystemRx {
             })
             .collect();
         drop(slots);
-        Ok(self.landing.land(&arrivals, batch))
+        let before = batch.len();
+        let n = self.landing.land(&arrivals, batch);
+        self.link.qos.police_rx(batch, before);
+        Ok(n)
     }
 
     fn drain(&mut self) -> u64 {
@@ -164,6 +168,8 @@ pub(crate) struct SystemTx {
     link: Arc<Link>,
     born: u32,
     socket: PacketSocket,
+    /// What the socket's packets are marked with now.
+    priority: Cell<u32>,
 }
 
 impl TxQueue for SystemTx {
@@ -197,13 +203,28 @@ impl SystemTx {
             link: Arc::clone(link),
             born,
             socket,
+            priority: Cell::new(0),
         })
+    }
+
+    /// Marks packets for the queue that they are for. Without the right to do so they go to the default queue.
+    fn mark(&self, priority: u32) {
+        if self.priority.replace(priority) != priority {
+            drop(self.socket.set_priority(priority));
+        }
     }
 
     fn send_chunk(&self, frames: &[Frame], report: &mut TxReport) {
         let mtu = self.link.mtu();
         let mut ready: ArrayVec<&Frame, BATCH_MAX> = ArrayVec::new();
         for frame in frames {
+            let priority = self.link.priority(frame.priority);
+            if priority != self.priority.get() {
+                // In order: what came before it goes first.
+                self.send_ready(&ready, report);
+                ready.clear();
+                self.mark(priority);
+            }
             if !fits(frame, mtu) {
                 report.too_big += 1;
             } else if kernel_takes(frame) {

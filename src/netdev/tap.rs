@@ -203,7 +203,10 @@ impl RxQueue for TapRx {
                 Err(_) => break,
             }
         }
-        Ok(self.landing.land(&arrivals, batch))
+        let before = batch.len();
+        let n = self.landing.land(&arrivals, batch);
+        self.link.qos.police_rx(batch, before);
+        Ok(n)
     }
 
     fn drain(&mut self) -> u64 {

@@ -98,6 +98,7 @@ impl RxQueue for Rx {
             // The headers were prefetched one by one; now they are all on their way.
             batch[before..].iter_mut().for_each(recognise_partial);
         }
+        self.link.qos.police_rx(batch, before);
         Ok(n)
     }
 

@@ -77,6 +77,17 @@ fn port_of(number: u16) -> Option<Arc<Shared>> {
     lock(&PORTS).get(&number).and_then(Weak::upgrade)
 }
 
+/// Names of the interfaces that use a device of which this is a port.
+pub(super) fn users(library: Library, port: u16) -> Vec<String> {
+    let ports = lock(&PORTS);
+    let used = ports
+        .iter()
+        .filter_map(|(number, shared)| Some((number, shared.upgrade()?)));
+    used.filter(|(number, _)| **number == port || library.same_device(**number, port))
+        .map(|(_, shared)| shared.name.clone())
+        .collect()
+}
+
 /// Something happened to a port: 1 it was unplugged, 2 it wants a reset, 3 its link changed.
 pub(super) fn happened(number: u16, what: u32) {
     let Some(shared) = port_of(number) else {

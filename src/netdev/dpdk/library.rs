@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 
 /// `RW_DPDK_ABI` of the header.
-const ABI: u32 = 1;
+const ABI: u32 = 2;
 const FILE: &str = "libringway_dpdk.so";
 /// Where packages put the library.
 const DIRS: [&str; 3] = [
@@ -170,7 +170,12 @@ pub enum Dump {
     Log,
     /// Its heaps.
     Malloc,
+    /// Its pools of mbufs.
+    Pools,
 }
+
+/// `RW_DUMP_POOL`.
+const DUMP_POOL: u32 = Dump::Pools as u32 + 1;
 
 pub(super) type LogFn = extern "C" fn(u32, *const c_char, usize);
 pub(super) type EventFn = extern "C" fn(u16, u32);
@@ -186,7 +191,7 @@ struct Ops {
     strerror: unsafe extern "C" fn(c_int) -> *const c_char,
     thread_attach: unsafe extern "C" fn() -> c_int,
     thread_detach: unsafe extern "C" fn(),
-    dump: unsafe extern "C" fn(u32) -> *mut c_char,
+    dump: unsafe extern "C" fn(u32, Option<Pool>) -> *mut c_char,
     text_free: unsafe extern "C" fn(*mut c_char),
     log_set: unsafe extern "C" fn(*const c_char, u32) -> c_int,
     pool_create: unsafe extern "C" fn(*const c_char, u32, u32, c_int, *mut c_int) -> *mut c_void,
@@ -196,6 +201,7 @@ struct Ops {
     find: unsafe extern "C" fn(*const c_char, *mut u16) -> c_int,
     probe: unsafe extern "C" fn(*const c_char) -> c_int,
     detach: unsafe extern "C" fn(u16, u32) -> c_int,
+    same_device: unsafe extern "C" fn(u16, u16) -> c_int,
     info: unsafe extern "C" fn(u16, *mut Info) -> c_int,
     configure: unsafe extern "C" fn(u16, *mut Setup, *mut u32) -> c_int,
     stop: unsafe extern "C" fn(u16) -> c_int,
@@ -348,8 +354,18 @@ impl Library {
 
     /// A text about DPDK's insides.
     pub(super) fn dump(self, what: Dump) -> String {
-        // SAFETY: a known number; returns null or a text of ours.
-        let text = unsafe { (self.0.dump)(what as u32) };
+        self.dump_text(what as u32, None)
+    }
+
+    /// A text about a pool.
+    pub(super) fn dump_pool(self, pool: Pool) -> String {
+        self.dump_text(DUMP_POOL, Some(pool))
+    }
+
+    fn dump_text(self, what: u32, pool: Option<Pool>) -> String {
+        // SAFETY: a known number, with a pool that is not freed yet where one is needed; returns null or a text
+        // of ours.
+        let text = unsafe { (self.0.dump)(what, pool) };
         let copy = text_at(text);
         // SAFETY: the text came from dump() (or is null) and is not used again.
         unsafe { (self.0.text_free)(text) };
@@ -418,6 +434,12 @@ impl Library {
     pub(super) fn detach(self, port: u16, remove: bool) -> Result<(), i32> {
         // SAFETY: any number will do; the caller's queues are gone.
         check(unsafe { (self.0.detach)(port, u32::from(remove)) }).map(drop)
+    }
+
+    /// True when two ports are of one device.
+    pub(super) fn same_device(self, a: u16, b: u16) -> bool {
+        // SAFETY: any numbers will do.
+        unsafe { (self.0.same_device)(a, b) != 0 }
     }
 
     /// Facts about a port.

@@ -8,7 +8,7 @@
 //! * [`memory`]: pools of mbufs, shared by ports of the same MTU and NUMA node.
 //! * [`burst`]: mbufs as [`packet::Frame`]s and back, in place.
 //! * [`attach`]: devices found or brought in by their arguments.
-//! * [`options`], [`port`], [`queue`]: the class itself.
+//! * [`options`], [`port`], [`queue`]: the class itself. [`control`]: what operators ask for by hand.
 //!
 //! Process-wide, as DPDK is: it is started at most once and never stopped. A packet that goes from one DPDK port
 //! to another stays in its mbuf; what comes from elsewhere is copied once, into an mbuf of the sending port's pool.
@@ -18,6 +18,7 @@
 mod args;
 mod attach;
 mod burst;
+mod control;
 mod eal;
 mod library;
 mod memory;
@@ -25,6 +26,7 @@ mod options;
 mod port;
 mod queue;
 
+pub use control::{detach, mempool_info};
 pub use eal::{Status, init, log_set, status, text};
 pub use library::Dump;
 

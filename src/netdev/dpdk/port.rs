@@ -117,6 +117,15 @@ impl Dpdk {
     }
 }
 
+impl Dpdk {
+    /// The port's pool in words; `None` while it has none.
+    pub(super) fn pool_text(&self) -> Option<String> {
+        let state = lock(&self.0.state);
+        let pool = state.memory.as_ref()?.pool;
+        Some(self.0.eal.library.dump_pool(pool))
+    }
+}
+
 impl Inner {
     fn error(&self, op: &'static str, errno: i32) -> NetdevError {
         NetdevError::Io {

@@ -159,6 +159,16 @@ impl Host {
             Err(_) => Err(io::Error::from(io::ErrorKind::WouldBlock)),
         }
     }
+    /// As [`Netlink::ask`].
+    pub(super) fn ask(
+        &self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        f: impl FnMut(&Message<'_>),
+    ) -> io::Result<()> {
+        lock(&self.requests).ask(kind, flags, body, f)
+    }
     pub(crate) fn addresses(&self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
         lock(&self.requests).addresses(index)
     }

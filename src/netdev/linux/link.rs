@@ -9,10 +9,11 @@
 
 use super::host::announce;
 use super::socket::{PacketSocket, promiscuous};
-use super::{Host, LinkChange, LinkInfo};
+use super::{Host, LinkChange, LinkInfo, tc};
 use crate::device::{DeviceFlags, LinkFeatures, Stats};
 use crate::error::NetdevError;
 use crate::flags;
+use crate::qos::PortQos;
 use base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use std::collections::BTreeMap;
 use std::io;
@@ -31,6 +32,9 @@ pub(crate) struct Link {
     generation: AtomicU32,
     up: AtomicBool,
     mtu: AtomicU32,
+    /// The root qdisc tells packets apart by their priority.
+    classful: AtomicBool,
+    pub(crate) qos: PortQos,
     // The rest is for control threads.
     name: String,
     class: &'static str,
@@ -64,6 +68,8 @@ impl Link {
             generation: AtomicU32::new(0),
             up: AtomicBool::new(false),
             mtu: AtomicU32::new(0),
+            classful: AtomicBool::new(false),
+            qos: PortQos::default(),
             name: name.to_owned(),
             class,
             host,
@@ -97,6 +103,20 @@ impl Link {
     #[inline]
     pub(crate) fn mtu(&self) -> u32 {
         self.mtu.load(Ordering::Relaxed)
+    }
+    /// What a packet of a queue must say to the kernel (`SO_PRIORITY`): the handle of the queue's class.
+    #[inline]
+    pub(crate) fn priority(&self, queue: u32) -> u32 {
+        if queue == 0 || !self.classful.load(Ordering::Relaxed) {
+            return 0;
+        }
+        tc::class_of_queue(queue).unwrap_or(0)
+    }
+    pub(super) fn set_classful(&self, classful: bool) {
+        self.classful.store(classful, Ordering::Relaxed);
+    }
+    pub(super) fn host(&self) -> &Host {
+        &self.host
     }
     pub(crate) fn seq(&self) -> u64 {
         self.seq.load(Ordering::Relaxed)

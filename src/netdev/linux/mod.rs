@@ -14,8 +14,10 @@ pub(crate) mod ioctl;
 mod link;
 mod netlink;
 pub(crate) mod socket;
+mod tc;
 
 pub use host::changes;
 pub(crate) use host::{Host, changes_fd, changes_seen};
 pub(crate) use link::{Link, check_name};
 pub(crate) use netlink::{LinkChange, LinkInfo};
+pub(crate) use tc::Tc;

@@ -24,8 +24,8 @@ pub(crate) const RTM_NEWADDR: u16 = 20;
 pub(crate) const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
+pub(super) const NLM_F_ACK: u16 = 4;
+pub(super) const NLM_F_DUMP: u16 = 0x300;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -70,7 +70,7 @@ pub(crate) struct LinkChange {
 #[derive(Debug)]
 pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
-    body: &'a [u8],
+    pub(super) body: &'a [u8],
 }
 
 /// A netlink socket, in the namespace of the thread that made it.
@@ -116,8 +116,9 @@ impl Netlink {
         Ok(())
     }
 
-    /// Sends a request and collects the messages of its answer through `f`.
-    fn ask(
+    /// Sends a request and collects the messages of its answer through `f`. With [`NLM_F_ACK`] there may be no
+    /// answer but the acknowledgement.
+    pub(super) fn ask(
         &mut self,
         kind: u16,
         flags: u16,
@@ -134,7 +135,7 @@ impl Netlink {
         request.extend(0u32.to_ne_bytes());
         request.extend(body);
         rustix::net::send(&self.fd, &request, SendFlags::empty())?;
-        let many = flags & NLM_F_DUMP == NLM_F_DUMP;
+        let alone = flags & (NLM_F_DUMP | NLM_F_ACK) == 0;
         loop {
             let (mut done, mut failed) = (false, None);
             let mut answered = false;
@@ -156,7 +157,7 @@ impl Netlink {
                 return Err(e);
             }
             // A single answer has no DONE message; a change is acknowledged by an error of 0.
-            if done || (answered && !many) {
+            if done || (answered && alone) {
                 return Ok(());
             }
         }
@@ -306,7 +307,7 @@ impl Message<'_> {
     }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -318,7 +319,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
@@ -336,7 +337,7 @@ fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 /// The attributes of a message or of a nested attribute.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let len = usize::from(u16_at(rest, 0)?);
@@ -347,7 +348,7 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn nested(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn nested(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes)
         .find(|(kind, _)| *kind == wanted)
         .map(|(_, value)| value)
@@ -361,12 +362,19 @@ fn ifinfomsg(index: u32, flags: u32, change: u32) -> Vec<u8> {
     body
 }
 
-fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let len = u16::try_from(4 + value.len()).expect("attributes of ours are short");
     body.extend(len.to_ne_bytes());
     body.extend(kind.to_ne_bytes());
     body.extend(value);
     body.resize(body.len().next_multiple_of(4), 0);
+}
+
+/// Appends an attribute that holds attributes.
+pub(super) fn nest(body: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+    let mut inner = Vec::new();
+    fill(&mut inner);
+    attribute(body, kind, &inner);
 }
 
 #[cfg(test)]

@@ -146,6 +146,14 @@ impl PacketSocket {
         &self.0
     }
 
+    /// Sets the priority (`SO_PRIORITY`) of what is sent from now on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn set_priority(&self, priority: u32) -> io::Result<()> {
+        set_option(&self.0, libc::SOL_SOCKET, libc::SO_PRIORITY, &priority)
+    }
+
     /// Packets lost because nobody read them in time, since the last call.
     pub(crate) fn overflows(&self) -> u32 {
         let mut stats = [0u32; 2]; // struct tpacket_stats: packets, drops

@@ -21,4 +21,5 @@ mod port;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use policer::PolicingRates;
 pub(crate) use port::PortQos;

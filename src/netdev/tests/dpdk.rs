@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod unplug;
+
 use base::sync::Arc;
 use netdev::dpdk::{self, Dump};
 use netdev::pcap::{PcapReader, PcapWriter};
@@ -327,6 +329,154 @@ fn what_a_device_cannot_do_is_named() {
     assert_eq!(batch[0].len(), 128);
 }
 
+/// A device goes while packets flow through it, fails to come back, and comes back; another pair of ports does not
+/// notice.
+fn a_device_is_pulled_out_under_traffic(dir: &Directory) {
+    let input = dir.file("endless.pcap");
+    let mut writer = PcapWriter::append(&input).expect("a file");
+    for i in 0..64 {
+        writer.write(Duration::ZERO, &packet(i)).expect("room");
+    }
+    drop(writer);
+    let devargs = format!("net_pcap8,rx_pcap={},infinite_rx=1", input.display());
+    let (victim, other) = (port("victim", &devargs), port("bystander", "net_null8"));
+    let seq = victim.change_seq();
+    let mut rx = victim.rx_open(0).expect("a queue");
+    let mut own = victim.tx_open(0).expect("a queue");
+    let (mut from, mut to) = (
+        other.rx_open(0).expect("a queue"),
+        other.tx_open(0).expect("a queue"),
+    );
+    let mut batch = Batch::new();
+    let mut held = Batch::new();
+    for round in 0..100 {
+        assert!(rx.recv(&mut batch).expect("there") > 0);
+        // A few packets are still on their way when the device goes.
+        if round == 99 {
+            held.extend(batch.drain(..4));
+        }
+        to.send(&mut batch);
+    }
+    unplug::pull("net_pcap8");
+    assert!(matches!(rx.recv(&mut batch), Err(NetdevError::Gone { .. })));
+    assert_eq!(rx.recv(&mut batch).expect("said once"), 0);
+    assert_eq!(from.recv(&mut batch).expect("the other works"), 32);
+    let report = own.send(&mut batch);
+    assert_eq!((report.error, report.sent, batch.len()), (32, 0, 0));
+    assert!(victim.change_seq() > seq && !victim.carrier() && victim.needs_reconfigure());
+    let error = victim.error().expect("an error");
+    assert!(
+        error.contains("victim") && error.contains("disappeared"),
+        "{error}"
+    );
+
+    // What it was made of is not there: it stays away, says so, and is tried again later.
+    let away = dir.file("away.pcap");
+    std::fs::rename(&input, &away).expect("moved");
+    drop((rx, own));
+    let refused = victim.reconfigure().unwrap_err().to_string();
+    assert!(refused.contains("net_pcap8"), "{refused}");
+    assert_eq!(victim.error(), Some(refused));
+    assert!(!victim.needs_reconfigure(), "not at once");
+    assert!(victim.rx_open(0).is_err());
+    assert_eq!(from.recv(&mut batch).expect("the other works"), 32);
+    assert_eq!(to.send(&mut batch).sent, 32);
+
+    std::fs::rename(&away, &input).expect("moved back");
+    let mut tries = 0;
+    while !victim.needs_reconfigure() {
+        assert!(tries < 2000, "it is tried again");
+        tries += 1;
+        base::clock::sleep(Duration::from_millis(10));
+    }
+    victim.reconfigure().expect("it is back");
+    assert_eq!((victim.error(), victim.needs_reconfigure()), (None, false));
+    let mut rx = victim.rx_open(0).expect("a queue");
+    let mut got = Vec::new();
+    while got.len() < 64 {
+        assert!(rx.recv(&mut batch).expect("there") > 0);
+        got.extend(batch.drain(..).map(|f| f.data().to_vec()));
+    }
+    assert!(got.iter().zip(0..).all(|(p, i)| *p == packet(i % 64)));
+    // Packets of the device that went go home to a pool that is still there.
+    assert!(held.iter().all(|f| f.len() >= 60));
+    held.release_all();
+
+    // Detached by hand: not while it is used.
+    let e = dpdk::detach("net_null8").unwrap_err();
+    assert!(e.contains("bystander"), "{e}");
+    assert!(
+        dpdk::mempool_info(Some(&*other))
+            .expect("a pool")
+            .contains("count: avail (")
+    );
+    drop((from, to, other));
+    assert!(
+        dpdk::detach("net_null8").unwrap_err().contains("not found"),
+        "it went with its port"
+    );
+    assert!(
+        dpdk::mempool_info(None)
+            .expect("DPDK runs")
+            .contains("mempool")
+    );
+}
+
+/// Ingress policing and the disciplines of DPDK ports.
+fn policers_drop_and_count() {
+    let null = port("policed", "net_null9,size=114");
+    let (mut rx, mut tx) = (
+        null.rx_open(0).expect("a queue"),
+        null.tx_open(0).expect("a queue"),
+    );
+    let mut batch = Batch::new();
+    // 1 kbit/s with a burst of 16 kbit: 20 packets of 100 bytes behind the Ethernet header.
+    null.set_policing([1, 16, 0, 0]).expect("taken");
+    assert_eq!((rx.recv(&mut batch).expect("there"), batch.len()), (32, 20));
+    batch.release_all();
+    null.set_policing([0; 4]).expect("taken");
+    assert_eq!((rx.recv(&mut batch).expect("there"), batch.len()), (32, 32));
+
+    null.set_qos(
+        "egress-policer",
+        &settings(&[("cir", "1"), ("cbs", "1000")]),
+    )
+    .expect("taken");
+    let report = tx.send(&mut batch);
+    assert_eq!((report.sent, report.policed, batch.len()), (10, 22, 0));
+    rx.recv(&mut batch).expect("there");
+    assert_eq!(tx.send_copies(&batch).policed, 32);
+    let wide = settings(&[("cir", "1"), ("cbs", "100000")]);
+    null.set_qos("trtcm-policer", &wide).expect("taken");
+    null.set_queue(0, &Config::new()).expect("taken");
+    null.set_queue(3, &settings(&[("cir", "1"), ("cbs", "500")]))
+        .expect("taken");
+    batch.iter_mut().for_each(|f| f.priority = 3);
+    let report = tx.send(&mut batch);
+    assert_eq!((report.sent, report.policed), (5, 27));
+    let queue = null.queue_stats(3).expect("its counts");
+    assert_eq!(
+        (queue.tx_packets, queue.tx_bytes, queue.tx_errors),
+        (5, 500, 27)
+    );
+
+    let stats = null.stats();
+    let custom = |name: &str| {
+        stats
+            .custom
+            .iter()
+            .find(|(k, _)| k == name)
+            .map(|(_, n)| *n)
+    };
+    assert_eq!(
+        (custom("ovs_rx_qos_drops"), custom("ovs_tx_qos_drops")),
+        (Some(12), Some(81))
+    );
+    assert_eq!((stats.rx_dropped, stats.tx_dropped), (Some(12), Some(81)));
+    null.set_qos("", &Config::new()).expect("taken");
+    assert_eq!(null.qos().expect("an answer").0, "");
+}
+
 fn libc_einval() -> i32 {
     rustix::io::Errno::INVAL.raw_os_error()
 }
@@ -339,4 +489,6 @@ fn dpdk_ports() {
     a_capture_goes_through_two_ports(&dir);
     packets_of_dpdk_are_not_copied();
     what_a_device_cannot_do_is_named();
+    a_device_is_pulled_out_under_traffic(&dir);
+    policers_drop_and_count();
 }

@@ -14,6 +14,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_malloc.h>
+#include <rte_mempool.h>
 #include <rte_version.h>
 
 static rw_log_fn *on_log;
@@ -78,7 +79,7 @@ void rw_thread_detach(void)
     rte_thread_unregister();
 }
 
-char *rw_dump(uint32_t what)
+char *rw_dump(uint32_t what, void *pool)
 {
     char *text = NULL;
     size_t len = 0;
@@ -90,6 +91,12 @@ char *rw_dump(uint32_t what)
     case RW_DUMP_LCORES: rte_lcore_dump(stream); break;
     case RW_DUMP_LOG: rte_log_dump(stream); break;
     case RW_DUMP_MALLOC: rte_malloc_dump_stats(stream, NULL); break;
+    case RW_DUMP_POOLS: rte_mempool_list_dump(stream); break;
+    case RW_DUMP_POOL:
+        rte_mempool_dump(stream, pool);
+        fprintf(stream, "    count: avail (%u), in use (%u)\n", rte_mempool_avail_count(pool),
+                rte_mempool_in_use_count(pool));
+        break;
     }
     fclose(stream);
     return text;
@@ -123,6 +130,7 @@ const struct rw_ops ringway_dpdk_ops = {
     .find = rw_find,
     .probe = rw_probe,
     .detach = rw_detach,
+    .same_device = rw_same_device,
     .info = rw_info,
     .configure = rw_configure,
     .stop = rw_stop,

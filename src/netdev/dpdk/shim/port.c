@@ -92,6 +92,12 @@ int rw_detach(uint16_t port, uint32_t remove)
     return rte_dev_remove(device);
 }
 
+int rw_same_device(uint16_t a, uint16_t b)
+{
+    struct rte_eth_dev_info of_a, of_b;
+    return !rte_eth_dev_info_get(a, &of_a) && !rte_eth_dev_info_get(b, &of_b) && of_a.device == of_b.device;
+}
+
 int rw_info(uint16_t port, struct rw_info *out)
 {
     struct rte_eth_dev_info info;

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RW_DPDK_ABI 1
+#define RW_DPDK_ABI 2
 
 /* One received packet. The buffer is the mbuf's own. */
 struct rw_rx {
@@ -95,7 +95,7 @@ typedef void rw_log_fn(uint32_t level, const char *text, size_t len);
 typedef void rw_event_fn(uint16_t port, uint32_t what);
 typedef void rw_xstat_fn(void *aux, const char *name, uint64_t value);
 
-enum rw_dump { RW_DUMP_LCORES, RW_DUMP_LOG, RW_DUMP_MALLOC };
+enum rw_dump { RW_DUMP_LCORES, RW_DUMP_LOG, RW_DUMP_MALLOC, RW_DUMP_POOLS, RW_DUMP_POOL };
 
 struct rw_ops {
     uint32_t abi;
@@ -106,7 +106,8 @@ struct rw_ops {
     const char *(*strerror)(int error);
     int (*thread_attach)(void); /* lcore, or negative */
     void (*thread_detach)(void);
-    char *(*dump)(uint32_t what); /* to be freed by text_free; NULL: no memory */
+    /* To be freed by text_free; NULL: no memory. The pool is for RW_DUMP_POOL only. */
+    char *(*dump)(uint32_t what, void *pool);
     void (*text_free)(char *text);
     int (*log_set)(const char *pattern, uint32_t level);
     /* Memory. */
@@ -118,6 +119,7 @@ struct rw_ops {
     int (*find)(const char *devargs, uint16_t *port);
     int (*probe)(const char *devargs);
     int (*detach)(uint16_t port, uint32_t remove);
+    int (*same_device)(uint16_t a, uint16_t b);
     int (*info)(uint16_t port, struct rw_info *info);
     int (*configure)(uint16_t port, struct rw_config *config, uint32_t *step);
     int (*stop)(uint16_t port);
@@ -139,7 +141,7 @@ int rw_init(int argc, char **argv, rw_log_fn *log, rw_event_fn *event);
 const char *rw_strerror(int error);
 int rw_thread_attach(void);
 void rw_thread_detach(void);
-char *rw_dump(uint32_t what);
+char *rw_dump(uint32_t what, void *pool);
 int rw_log_set(const char *pattern, uint32_t level);
 void *rw_pool_create(const char *name, uint32_t n, uint32_t room, int socket, int *error);
 int rw_pool_idle(void *pool);
@@ -148,6 +150,7 @@ void rw_release(void *const *mbufs, uint32_t n);
 int rw_find(const char *devargs, uint16_t *port);
 int rw_probe(const char *devargs);
 int rw_detach(uint16_t port, uint32_t remove);
+int rw_same_device(uint16_t a, uint16_t b);
 int rw_info(uint16_t port, struct rw_info *info);
 int rw_configure(uint16_t port, struct rw_config *config, uint32_t *step);
 int rw_stop(uint16_t port);
