@@ -25,7 +25,7 @@ fn symbol(name: &CStr) -> *mut c_void {
 }
 
 /// The device of this name is gone.
-pub fn pull(device: &str) {
+pub(crate) fn pull(device: &str) {
     let device = CString::new(device).expect("a name");
     // SAFETY: these are the functions' types in DPDK 22.11; a device that is found stays while a port uses it.
     let told = unsafe {
