@@ -59,7 +59,7 @@ fn number(details: &QosDetails, key: &str) -> u64 {
 }
 
 /// Keys of `details` whose values are no numbers.
-pub(super) fn unreadable<'a>(details: &'a QosDetails) -> impl Iterator<Item = (&'a str, &'a str)> {
+pub(super) fn unreadable(details: &QosDetails) -> impl Iterator<Item = (&str, &str)> {
     let keys = ["cir", "eir", "cbs", "ebs"];
     let given = keys
         .into_iter()

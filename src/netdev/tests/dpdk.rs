@@ -383,6 +383,16 @@ fn a_device_is_pulled_out_under_traffic(dir: &Directory) {
     assert_eq!(to.send(&mut batch).sent, 32);
 
     std::fs::rename(&away, &input).expect("moved back");
+    comes_back(&victim);
+    // Packets of the device that went go home to a pool that is still there.
+    assert!(held.iter().all(|f| f.len() >= 60));
+    held.release_all();
+    drop((from, to));
+    detached_by_hand(other);
+}
+
+/// The port works again once its pause is over.
+fn comes_back(victim: &Arc<dyn Device>) {
     let mut tries = 0;
     while !victim.needs_reconfigure() {
         assert!(tries < 2000, "it is tried again");
@@ -392,17 +402,16 @@ fn a_device_is_pulled_out_under_traffic(dir: &Directory) {
     victim.reconfigure().expect("it is back");
     assert_eq!((victim.error(), victim.needs_reconfigure()), (None, false));
     let mut rx = victim.rx_open(0).expect("a queue");
-    let mut got = Vec::new();
+    let (mut batch, mut got) = (Batch::new(), Vec::new());
     while got.len() < 64 {
         assert!(rx.recv(&mut batch).expect("there") > 0);
         got.extend(batch.drain(..).map(|f| f.data().to_vec()));
     }
     assert!(got.iter().zip(0..).all(|(p, i)| *p == packet(i % 64)));
-    // Packets of the device that went go home to a pool that is still there.
-    assert!(held.iter().all(|f| f.len() >= 60));
-    held.release_all();
+}
 
-    // Detached by hand: not while it is used.
+/// Not while it is used.
+fn detached_by_hand(other: Arc<dyn Device>) {
     let e = dpdk::detach("net_null8").unwrap_err();
     assert!(e.contains("bystander"), "{e}");
     assert!(
@@ -410,7 +419,7 @@ fn a_device_is_pulled_out_under_traffic(dir: &Directory) {
             .expect("a pool")
             .contains("count: avail (")
     );
-    drop((from, to, other));
+    drop(other);
     assert!(
         dpdk::detach("net_null8").unwrap_err().contains("not found"),
         "it went with its port"

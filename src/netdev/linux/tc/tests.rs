@@ -42,88 +42,64 @@ const fn attr(len: u32, kind: u32) -> u32 {
     kind << 16 | len
 }
 
+/// Checks a request of the root qdisc behind its header.
+fn expect(d: &Discipline, rest: &[u32]) {
+    let head = [0, 9, 0x1_0000, u32::MAX, 0];
+    assert_eq!(words(&request(d)), [&head[..], rest].concat(), "{d:?}");
+}
+
+const fn name(n: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*n)
+}
+
 #[test]
 #[cfg(target_endian = "little")]
-fn qdiscs_as_the_headers_have_them() {
-    let name = |n: &[u8; 4]| u32::from_le_bytes(*n);
-    let head = [0, 9, 0x1_0000, u32::MAX, 0];
-    let expect = |d: &Discipline, rest: &[u32]| {
-        assert_eq!(words(&request(d)), [&head[..], rest].concat(), "{d:?}");
-    };
+fn qdiscs_of_structs_as_the_headers_have_them() {
     // TCA_KIND, TCA_OPTIONS { TCA_HTB_INIT { version 3, r2q 10, default 1 } }.
-    expect(
-        &discipline(Kind::Htb, &[]),
-        &[
-            attr(8, 1),
-            name(b"htb\0"),
-            attr(28, 2),
-            attr(24, 2),
-            3,
-            10,
-            1,
-            0,
-            0,
-        ],
-    );
-    expect(
-        &discipline(Kind::Hfsc, &[]),
-        &[attr(9, 1), name(b"hfsc"), 0, attr(6, 2), 1],
-    );
-    expect(
-        &discipline(Kind::Codel, &[("target", "7000")]),
-        &[
-            attr(10, 1),
-            name(b"code"),
-            u32::from(b'l'),
-            attr(28, 2),
-            attr(8, 1),
-            7000,
-            attr(8, 2),
-            10_240,
-            attr(8, 3),
-            100_000,
-        ],
-    );
-    expect(
-        &discipline(Kind::FqCodel, &[("flows", "5"), ("limit", "0")]),
-        &[
-            attr(13, 1),
-            name(b"fq_c"),
-            name(b"odel"),
-            0,
-            attr(44, 2),
-            attr(8, 1),
-            5000,
-            attr(8, 2),
-            10_240,
-            attr(8, 3),
-            1_000_000,
-            attr(8, 5),
-            5,
-            attr(8, 6),
-            1514,
-        ],
-    );
+    let rest = [
+        attr(8, 1),
+        name(b"htb\0"),
+        attr(28, 2),
+        attr(24, 2),
+        3,
+        10,
+        1,
+        0,
+        0,
+    ];
+    expect(&discipline(Kind::Htb, &[]), &rest);
+    let rest = [attr(9, 1), name(b"hfsc"), 0, attr(6, 2), 1];
+    expect(&discipline(Kind::Hfsc, &[]), &rest);
     // struct tc_sfq_qopt: quantum of a packet, perturbed every 10 s.
-    expect(
-        &discipline(Kind::Sfq, &[]),
-        &[attr(8, 1), name(b"sfq\0"), attr(24, 2), 1500, 10, 0, 0, 0],
-    );
+    let rest = [attr(8, 1), name(b"sfq\0"), attr(24, 2), 1500, 10, 0, 0, 0];
+    expect(&discipline(Kind::Sfq, &[]), &rest);
     // struct tc_netem_qopt: a second in ticks of 64 ns, half of everything lost.
+    let head = [attr(10, 1), name(b"nete"), u32::from(b'm'), attr(28, 2)];
+    let rest = [&head[..], &[15_625_000, 1000, u32::MAX / 2, 0, 0, 0]].concat();
     expect(
         &discipline(Kind::Netem, &[("latency", "1000000"), ("loss", "50")]),
-        &[
-            attr(10, 1),
-            name(b"nete"),
-            u32::from(b'm'),
-            attr(28, 2),
-            15_625_000,
-            1000,
-            u32::MAX / 2,
-            0,
-            0,
-            0,
-        ],
+        &rest,
+    );
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn qdiscs_of_attributes_as_the_headers_have_them() {
+    let numbers = |pairs: &[(u32, u32)]| -> Vec<u32> {
+        pairs
+            .iter()
+            .flat_map(|&(kind, n)| [attr(8, kind), n])
+            .collect()
+    };
+    let head = vec![attr(10, 1), name(b"code"), u32::from(b'l'), attr(28, 2)];
+    let rest = [head, numbers(&[(1, 7000), (2, 10_240), (3, 100_000)])].concat();
+    expect(&discipline(Kind::Codel, &[("target", "7000")]), &rest);
+    let head = vec![attr(13, 1), name(b"fq_c"), name(b"odel"), 0, attr(44, 2)];
+    let usual = [(1, 5000), (2, 10_240), (3, 1_000_000), (5, 5), (6, 1514)];
+    let rest = [head, numbers(&usual)].concat();
+    expect(
+        &discipline(Kind::FqCodel, &[("flows", "5"), ("limit", "0")]),
+        &rest,
     );
 }
 

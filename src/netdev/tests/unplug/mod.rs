@@ -14,12 +14,12 @@ type Process = unsafe extern "C" fn(*mut c_void, c_int, *mut c_void) -> c_int;
 
 fn symbol(name: &CStr) -> *mut c_void {
     let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD;
-    // SAFETY: opens nothing that is not open already; both texts end with a zero byte.
-    let found = unsafe {
-        let library = libc::dlopen(c"librte_ethdev.so.23".as_ptr(), flags);
-        assert!(!library.is_null(), "DPDK 22.11 is loaded");
-        libc::dlsym(library, name.as_ptr())
-    };
+    let file = c"librte_ethdev.so.23".as_ptr();
+    // SAFETY: opens nothing that is not open already; the text ends with a zero byte.
+    let library = unsafe { libc::dlopen(file, flags) };
+    assert!(!library.is_null(), "DPDK 22.11 is loaded");
+    // SAFETY: a library that stays open; the text ends with a zero byte.
+    let found = unsafe { libc::dlsym(library, name.as_ptr()) };
     assert!(!found.is_null(), "{name:?}");
     found
 }
@@ -27,13 +27,18 @@ fn symbol(name: &CStr) -> *mut c_void {
 /// The device of this name is gone.
 pub(crate) fn pull(device: &str) {
     let device = CString::new(device).expect("a name");
-    // SAFETY: these are the functions' types in DPDK 22.11; a device that is found stays while a port uses it.
-    let told = unsafe {
-        let by_name: ByName = std::mem::transmute(symbol(c"rte_eth_dev_get_by_name"));
-        let process: Process = std::mem::transmute(symbol(c"rte_eth_dev_callback_process"));
-        let port = by_name(device.as_ptr());
-        assert!(!port.is_null(), "{device:?} is there");
-        process(port, REMOVED, std::ptr::null_mut())
-    };
+    let (by_name, process) = (
+        symbol(c"rte_eth_dev_get_by_name"),
+        symbol(c"rte_eth_dev_callback_process"),
+    );
+    // SAFETY: the function's type in DPDK 22.11.
+    let by_name: ByName = unsafe { std::mem::transmute(by_name) };
+    // SAFETY: as above.
+    let process: Process = unsafe { std::mem::transmute(process) };
+    // SAFETY: the text ends with a zero byte.
+    let port = unsafe { by_name(device.as_ptr()) };
+    assert!(!port.is_null(), "{device:?} is there");
+    // SAFETY: a device that is found stays while a port uses it.
+    let told = unsafe { process(port, REMOVED, std::ptr::null_mut()) };
     assert_eq!(told, 0);
 }
