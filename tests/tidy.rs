@@ -45,6 +45,7 @@ const UNSAFE: &[&str] = &[
     "src/datapath/cycles.rs",
     "src/datapath/prefetch.rs",
     "src/datapath/tests/alloc.rs",
+    "src/openflow/tests/raw_bytes.rs",
     "src/packet/frame.rs",
     "src/packet/heap.rs",
     "src/packet/pool.rs",

@@ -42,4 +42,4 @@ pub use flow_text::PortNames;
 pub use mirrors::{MIRRORS_MAX, Mirror, MirrorConfig, MirrorOutput};
 pub use qos::{QosConfig, QueueConfig};
 pub use send::{PacketOut, Sending};
-pub use show::DumpOptions;
+pub use show::{DumpOptions, FlowLines};

@@ -3,13 +3,14 @@
 use crate::backer::Backer;
 use crate::error::BackerError;
 use crate::flow_text::{self, PortNames};
-use base::sync::{read, write};
-use dpif::{FlowInfo, FlowSelect};
+use base::clock::Clock;
+use base::sync::{Arc, read, write};
+use dpif::{FlowDump, FlowInfo, FlowSelect};
 use flow::{OdpPort, OfPort};
 use std::fmt::Write;
 use udpif::world::facts;
 use wire::EthAddr;
-use xlate::BundleId;
+use xlate::{BridgeId, BundleId, Snapshot};
 
 /// How to print flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +19,41 @@ pub struct DumpOptions {
     pub verbose: bool,
     /// Port names instead of numbers; `None`: when verbose.
     pub names: Option<bool>,
+}
+
+/// Flows looked at for one piece of [`FlowLines`].
+const PIECE: usize = 256;
+
+/// `dpif/dump-flows` under way: see [`Backer::flow_lines`].
+#[derive(Debug)]
+pub struct FlowLines {
+    flows: Box<dyn FlowDump>,
+    some: Vec<FlowInfo>,
+    bridge: BridgeId,
+    /// Says which ports are whose.
+    snapshot: Arc<Snapshot>,
+    names: PortNames,
+    verbose: bool,
+    clock: Clock,
+}
+
+impl FlowLines {
+    /// Appends the lines of a bounded number of further flows. False when there are no more.
+    pub fn more(&mut self, out: &mut String) -> bool {
+        let more = self.flows.thread().next(&mut self.some, PIECE);
+        let now = self.clock.now();
+        for f in &self.some {
+            let odp = OdpPort(f.key.in_port.get());
+            let owner = self.snapshot.by_odp.get(&odp).map(|(id, _)| *id);
+            let recirc = &self.snapshot.recirc;
+            let frozen = || recirc.get(f.key.recirc_id.get()).map(|s| s.bridge);
+            if owner.or_else(frozen) == Some(self.bridge) {
+                *out += &flow_text::line(f, self.verbose, &self.names, now);
+                out.push('\n');
+            }
+        }
+        more
+    }
 }
 
 impl Backer {
@@ -74,38 +110,36 @@ impl Backer {
         self.bridges().keys().map(|n| format!("{n}\n")).collect()
     }
 
-    /// `dpif/dump-flows`: the datapath's flows of packets that came in on a bridge.
+    /// Begins `dpif/dump-flows`: the datapath's flows of packets that came in on a bridge.
     ///
     /// # Errors
     /// NoBridge.
-    pub fn dump_flows(&self, bridge: &str, options: DumpOptions) -> Result<String, BackerError> {
-        let b = self.bridge(bridge)?;
-        let snapshot = self.snapshot();
+    pub fn flow_lines(&self, bridge: &str, options: DumpOptions) -> Result<FlowLines, BackerError> {
         let names = if options.names.unwrap_or(options.verbose) {
             self.port_names()
         } else {
             PortNames::default()
         };
-        let now = self.clock.now();
+        Ok(FlowLines {
+            bridge: self.bridge(bridge)?.id,
+            snapshot: self.snapshot(),
+            names,
+            verbose: options.verbose,
+            clock: self.clock.clone(),
+            flows: self.dpif().flow_dump(FlowSelect::default()),
+            some: Vec::new(),
+        })
+    }
+
+    /// All of [`Self::flow_lines`].
+    ///
+    /// # Errors
+    /// NoBridge.
+    pub fn dump_flows(&self, bridge: &str, options: DumpOptions) -> Result<String, BackerError> {
+        let mut lines = self.flow_lines(bridge, options)?;
         let mut out = String::new();
-        let dump = self.dpif().flow_dump(FlowSelect::default());
-        let mut cursor = dump.thread();
-        let mut flows: Vec<FlowInfo> = Vec::new();
-        loop {
-            let more = cursor.next(&mut flows, 64);
-            for f in &flows {
-                let odp = OdpPort(f.key.in_port.get());
-                let owner = snapshot.by_odp.get(&odp).map(|(id, _)| *id);
-                let frozen = || snapshot.recirc.get(f.key.recirc_id.get()).map(|s| s.bridge);
-                if owner.or_else(frozen) == Some(b.id) {
-                    out += &flow_text::line(f, options.verbose, &names, now);
-                    out.push('\n');
-                }
-            }
-            if !more {
-                return Ok(out);
-            }
-        }
+        while lines.more(&mut out) {}
+        Ok(out)
     }
 
     /// Names of datapath ports.

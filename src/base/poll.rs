@@ -1,4 +1,4 @@
-//! Waiting for descriptors: `poll(2)` over whatever the main loop's parts named.
+//! Waiting for descriptors: `ppoll(2)` over whatever the main loop's parts named.
 
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: descriptors are named by number, because their owners lend them for one wait only; `poll` takes
@@ -29,6 +29,14 @@ impl PollSet {
             revents: 0,
         });
     }
+    /// Wakes when `fd` is writable, whatever there is to read.
+    pub fn fd_writable(&mut self, fd: RawFd) {
+        self.fds.push(libc::pollfd {
+            fd,
+            events: libc::POLLOUT,
+            revents: 0,
+        });
+    }
     /// Wakes after `d` at the latest.
     pub fn within(&mut self, d: Duration) {
         self.timeout = Some(self.timeout.map_or(d, |t| t.min(d)));
@@ -43,17 +51,24 @@ impl PollSet {
         self.timeout
     }
 
-    /// Waits; true when a descriptor woke it. The set is empty afterwards.
-    pub fn wait(&mut self) -> bool {
-        // Rounded up, or a loop would spin through the last fraction of a millisecond.
-        let ms = self.timeout.map_or(-1, |t| {
-            i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-        });
-        let n = self.fds.len() as libc::nfds_t;
-        // SAFETY: the pointer and length describe the live vector of pollfd.
-        let ready = unsafe { libc::poll(self.fds.as_mut_ptr(), n, ms) };
+    /// Forgets what was to be waited for.
+    pub fn clear(&mut self) {
         self.fds.clear();
         self.timeout = None;
+    }
+
+    /// Waits; true when a descriptor woke it. The set is empty afterwards.
+    pub fn wait(&mut self) -> bool {
+        let time = self.timeout.map(|t| libc::timespec {
+            tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: t.subsec_nanos().into(),
+        });
+        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let (fds, n) = (self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t);
+        // SAFETY: pointer and length describe the live vector of pollfd; the time, if there is one, lives on the
+        // stack; no signal mask is given.
+        let ready = unsafe { libc::ppoll(fds, n, time, std::ptr::null()) };
+        self.clear();
         ready > 0
     }
 }

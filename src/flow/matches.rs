@@ -108,7 +108,7 @@ impl Match {
     pub fn is_wild(&self, field: FieldId) -> bool {
         match field {
             FieldId::TunMetadata(i) => self.mask.0.tunnel.present.get() >> i & 1 == 0,
-            _ => self.get_mask(field).iter().all(|&b| b == 0),
+            _ => field.is_wild_in(&self.mask, self.tun()),
         }
     }
     /// True when the match fulfils the prerequisites of a field.

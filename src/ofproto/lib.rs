@@ -62,6 +62,7 @@ pub use ports::Port;
 pub use provider::{NoProvider, PacketPlan, Provider};
 pub use rule::{Counts, HIDDEN_PRIORITY, Rule, RuleId, RuleSpec};
 pub use settings::Settings;
+pub use show::FlowsText;
 pub use switch::{CHANGES_MAX, Changes, Ofproto};
 pub use table_state::{TableSettings, TableState};
 pub use tables::{INTERNAL_TABLE, N_TABLES, Pin, Table, TableMiss, Tables};

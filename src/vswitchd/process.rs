@@ -128,7 +128,8 @@ fn serve(options: &Options) -> Result<(), String> {
         &socket,
         rundir.join(format!("{program}.{}.ctl", std::process::id())),
     );
-    let mut server = unixctl::Server::listen(&socket, commands::all())?;
+    let dummy = options.dummy != crate::options::Dummy::Off;
+    let mut server = unixctl::Server::listen(&socket, commands::all(dummy))?;
     let mut switch = Switch::new(options)?;
     tracing::info!(target: "vswitchd", "{program} (Open vSwitch) 3.1.0");
     turn_until_told(options, &signals, &mut server, &mut switch);

@@ -110,15 +110,26 @@ impl OxmHeader {
     #[must_use]
     pub fn to_field(self) -> Option<FieldId> {
         let exact = if self.has_mask() { self.exact() } else { self };
-        let &(ours, id) = BY_HEADER.get(&exact.without_len())?;
+        let (ours, id) = exact.named()?;
         (ours.length() == exact.length() || id.info().variable_len()).then_some(id)
     }
     /// The field with this number, whatever the length says.
     #[must_use]
     pub fn to_field_any_len(self) -> Option<FieldId> {
-        BY_HEADER.get(&self.without_len()).map(|&(_, id)| id)
+        self.named().map(|(_, id)| id)
+    }
+    /// The field with this number, and the header it has without a mask.
+    fn named(self) -> Option<(Self, FieldId)> {
+        if self.is_experimenter() {
+            return BY_EXPERIMENTER.get(&self.without_len()).copied();
+        }
+        let (_, row) = BY_CLASS.iter().find(|(c, _)| *c == self.class())?;
+        row[usize::from(self.field())]
     }
 }
+
+/// The fields of a class, by their numbers in it.
+type Row = [Option<(OxmHeader, FieldId)>; 128];
 
 /// One NXM or OXM number of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,10 +160,26 @@ impl OxmId {
     }
 }
 
-static BY_HEADER: LazyLock<HashMap<OxmHeader, (OxmHeader, FieldId)>> = LazyLock::new(|| {
-    let all = table::FIELDS
-        .iter()
-        .flat_map(|f| f.oxm.iter().map(|o| (o.header, f.id)));
+fn all_headers() -> impl Iterator<Item = (OxmHeader, FieldId)> {
+    let fields = table::FIELDS.iter();
+    fields.flat_map(|f| f.oxm.iter().map(|o| (o.header, f.id)))
+}
+
+/// Fields of the few classes that have no experimenter id.
+static BY_CLASS: LazyLock<Vec<(u16, Box<Row>)>> = LazyLock::new(|| {
+    let mut classes: Vec<(u16, Box<Row>)> = Vec::new();
+    for (header, id) in all_headers().filter(|(h, _)| !h.is_experimenter()) {
+        let at = classes.iter().position(|(c, _)| *c == header.class());
+        let at = at.unwrap_or_else(|| {
+            classes.push((header.class(), Box::new([None; 128])));
+            classes.len() - 1
+        });
+        classes[at].1[usize::from(header.field())] = Some((header, id));
+    }
+    classes
+});
+static BY_EXPERIMENTER: LazyLock<HashMap<OxmHeader, (OxmHeader, FieldId)>> = LazyLock::new(|| {
+    let all = all_headers().filter(|(h, _)| h.is_experimenter());
     all.map(|(h, id)| (h.without_len(), (h, id))).collect()
 });
 static BY_OXM_NAME: LazyLock<HashMap<&'static str, FieldId>> = LazyLock::new(|| {

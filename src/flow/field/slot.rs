@@ -40,6 +40,15 @@ fn store(bytes: &mut [u8], n: u32) {
 }
 
 impl FieldInfo {
+    /// First octet and number of octets of a field that has its octets of the flow for itself.
+    fn plain_place(&self) -> Option<(usize, usize)> {
+        match self.slot {
+            Slot::Bytes { ofs } => Some((ofs, self.n_bytes)),
+            Slot::Low { ofs, width } => Some((ofs, width)),
+            _ => None,
+        }
+    }
+
     fn read(&self, flow: &Flow) -> FieldValue {
         let b = flow.bytes();
         let mut out = FieldValue::from_elem(0, self.n_bytes);
@@ -143,20 +152,26 @@ impl FieldId {
     /// field of an untagged flow gives it an 802.1Q tag.
     pub fn set(self, flow: &mut Flow, value: &[u8], tun: Option<&TunTable>) {
         let info = self.info();
-        let value = fit(value, info.n_bytes);
+        let fitted;
+        let value = if value.len() == info.n_bytes {
+            value
+        } else {
+            fitted = fit(value, info.n_bytes);
+            &fitted
+        };
         match self {
             Self::TunMetadata(i) => {
                 if let Some(t) = tun {
-                    t.write(i, &mut flow.tunnel, &value);
+                    t.write(i, &mut flow.tunnel, value);
                 }
             }
             Self::DlVlan if value[..] == [0xff, 0xff] => flow.vlans[0].tci.set(0),
             Self::Ipv6Label => {
-                info.write(flow, &value);
+                info.write(flow, value);
                 let label = flow.ipv6_label.get() & wire::ipv6::LABEL_MASK;
                 flow.ipv6_label.set(label);
             }
-            _ => info.write(flow, &value),
+            _ => info.write(flow, value),
         }
         let tag = &mut flow.vlans[0];
         match self {
@@ -179,6 +194,14 @@ impl FieldId {
             *now = v & m | *now & !m;
         }
         self.set(flow, &now, tun);
+    }
+
+    /// True when no bit of the field is in `mask`.
+    pub(crate) fn is_wild_in(self, mask: &Mask, tun: Option<&TunTable>) -> bool {
+        match self.info().plain_place() {
+            Some((ofs, width)) => mask.0.bytes()[ofs..ofs + width].iter().all(|&b| b == 0),
+            None => self.get_mask(mask, tun).iter().all(|&b| b == 0),
+        }
     }
 
     /// True when the field is not zero; for tunnel metadata, when it is present.
@@ -230,6 +253,11 @@ impl FieldId {
 
     /// Marks the whole field as looked at.
     pub fn mask_all(self, wc: &mut Mask, tun: Option<&TunTable>) {
+        let info = self.info();
+        // The common places need no detour over a value.
+        if let Some((ofs, width)) = info.plain_place().filter(|_| self != Self::Ipv6Label) {
+            return wc.0.bytes_mut()[ofs..ofs + width].fill(0xff);
+        }
         self.mask_bits(wc, &FieldValue::from_elem(0xff, self.info().n_bytes), tun);
     }
 }

@@ -125,6 +125,9 @@ impl Place<'_> {
 
 /// The low `width` octets, zeros in front.
 fn widen(bytes: &[u8], width: usize) -> FieldValue {
+    if bytes.len() == width {
+        return FieldValue::from_slice(bytes);
+    }
     let n = bytes.len().min(width);
     let mut out = FieldValue::from_elem(0, width);
     out[width - n..].copy_from_slice(&bytes[bytes.len() - n..]);

@@ -3,8 +3,12 @@
 
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome, Reply};
-use backer::{Backer, BackerError, DumpOptions};
+use backer::{Backer, BackerError, DumpOptions, FlowLines};
+use ofproto::Ofproto;
 use std::time::Duration;
+
+/// Flows looked at for one piece of a long text.
+const PIECE: usize = 512;
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
     add_dpif(commands);
@@ -40,35 +44,55 @@ fn add_dpif(commands: &mut Commands<Switch>) {
         let owner = owner.ok_or_else(|| "no such bridge".to_owned())?;
         Ok(owner.set_features(args.get(1).copied(), args.get(2).copied()))
     });
-    commands.add(
-        "bridge/dump-flows",
-        "[--offload-stats] bridge",
-        1..=2,
-        |s, args| {
-            let name = *args.last().ok_or("no bridge")?;
+    commands.add("bridge/reconnect", "[bridge]", 0..=1, |s, args| {
+        let known = s.reconnect(args.first().copied());
+        let known = known.then(String::new);
+        known.ok_or_else(|| "Unknown bridge".to_owned())
+    });
+    let usage = "[--offload-stats] bridge";
+    commands.add_slow("bridge/dump-flows", usage, 1..=2, |s, args| {
+        let name = args.last().map_or_else(String::new, |n| (*n).to_owned());
+        let Some(mut text) = on_tables(s, &name, |of| of.flows_text()) else {
+            return Reply::Now(Err("Unknown bridge".to_owned()));
+        };
+        Reply::Stream(Box::new(move |s: &mut Switch, out: &mut String| {
             let now = s.clock().now();
-            let owner = s.backer_of(name).ok_or("no such bridge")?;
-            owner
-                .tables(name, |of| of.show_flows(now))
-                .map_err(|e| e.to_string())
+            // A bridge that goes away has no more flows.
+            let more = on_tables(s, &name, |of| of.more_text(&mut text, PIECE, now, out));
+            more.unwrap_or(false)
+        }))
+    });
+    let usage = "[-m] [--names | --no-names] bridge";
+    commands.add_slow(
+        "dpif/dump-flows",
+        usage,
+        1..=usize::MAX,
+        |s, args| match flow_lines(s, args) {
+            Ok(mut lines) => Reply::Stream(Box::new(move |_, out| lines.more(out))),
+            Err(why) => Reply::Now(Err(why)),
         },
     );
-    let usage = "[-m] [--names | --no-names] bridge";
-    commands.add("dpif/dump-flows", usage, 1..=usize::MAX, |s, args| {
-        let mut options = DumpOptions::default();
-        let (bridge, flags) = args.split_last().ok_or("no bridge")?;
-        for flag in flags {
-            match *flag {
-                "-m" => options.verbose = true,
-                "--names" => options.names = Some(true),
-                "--no-names" => options.names = Some(false),
-                other => return Err(format!("{other}: unknown option")),
-            }
+}
+
+/// Works on the tables of a bridge, if it is there.
+fn on_tables<R>(s: &Switch, bridge: &str, work: impl FnOnce(&mut Ofproto) -> R) -> Option<R> {
+    s.backer_of(bridge)?.tables(bridge, work).ok()
+}
+
+fn flow_lines(s: &Switch, args: &[&str]) -> Result<FlowLines, String> {
+    let mut options = DumpOptions::default();
+    let (bridge, flags) = args.split_last().ok_or("no bridge")?;
+    for flag in flags {
+        match *flag {
+            "-m" => options.verbose = true,
+            "--names" => options.names = Some(true),
+            "--no-names" => options.names = Some(false),
+            // As the peer has it.
+            _ => {}
         }
-        backer(s, bridge)?
-            .dump_flows(bridge, options)
-            .map_err(|e| e.to_string())
-    });
+    }
+    let lines = backer(s, bridge)?.flow_lines(bridge, options);
+    lines.map_err(|e| e.to_string())
 }
 
 fn add_fdb(commands: &mut Commands<Switch>) {
@@ -164,9 +188,8 @@ fn add_upcall(commands: &mut Commands<Switch>) {
         "flow-limit-number",
         1..=1,
         |s, args| {
-            let limit = args[0]
-                .parse()
-                .map_err(|_| format!("{:?} is not a number", args[0]))?;
+            // What is no number is 0, as `atoi` has it.
+            let limit = args[0].parse().unwrap_or(0);
             all(s, |b| b.udpif().set_flow_limit(limit))
         },
     );

@@ -114,7 +114,7 @@ pub(crate) fn counts(s: &Switch) -> Counts {
 }
 
 pub(super) fn add(commands: &mut Commands<Switch>) {
-    commands.add("coverage/read-counter", "counter", 1..=1, |s, args| {
+    commands.add("coverage/read-counter", "COUNTER", 1..=1, |s, args| {
         let n = counts(s).get(args[0]).copied();
         n.map(|n| n.to_string())
             .ok_or_else(|| "No such counter".to_owned())

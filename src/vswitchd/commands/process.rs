@@ -42,7 +42,7 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         commands.add(name, "[module]...", 0..=usize::MAX, move |_, args| {
             for module in args {
                 if !module.eq_ignore_ascii_case("any") && !vlog().knows(&module.replace('-', "_")) {
-                    return Err(format!("unknown module: {module}"));
+                    return Err("unknown module".to_owned());
                 }
             }
             base::log::set_limits_in_force(on);

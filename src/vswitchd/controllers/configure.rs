@@ -108,12 +108,8 @@ impl Conversation {
             }
             Ok(address) => {
                 let name = format!("{}<->{target}", self.bridge);
-                self.conns.push(Conn {
-                    rconn: Rconn::to((&name, target), address, now),
-                    id: None,
-                    target: Some(target.to_owned()),
-                    door: None,
-                });
+                let rconn = Rconn::to((&name, target), address, now);
+                self.conns.push(Conn::to(rconn, target));
             }
             Err(e) => refused(e.to_string()),
         }

@@ -44,9 +44,22 @@ pub(super) struct Conn {
     pub(super) target: Option<String>,
     /// Where he came in: a configured passive target.
     pub(super) door: Option<String>,
+    /// Something was heard in the last whole turn: it is served in between too.
+    talks: bool,
 }
 
 impl Conn {
+    /// A connection that is made, or waited for, to a configured target.
+    pub(super) fn to(rconn: Rconn, target: &str) -> Self {
+        Self {
+            rconn,
+            id: None,
+            target: Some(target.to_owned()),
+            door: None,
+            talks: false,
+        }
+    }
+
     /// The configured target that this connection is made to or came in by.
     pub(super) fn by(&self) -> Option<&String> {
         self.target.as_ref().or(self.door.as_ref())
@@ -70,6 +83,17 @@ pub(crate) struct Shown {
     pub(crate) since: (Option<u64>, Option<u64>),
     /// What the rate limits of actions' packets and of misses counted: waiting, passed at once, delayed, dropped.
     pub(crate) paced: [Option<[u64; 4]>; 2],
+}
+
+/// What came of serving those who talk once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Heard {
+    /// Nobody said anything, and nothing is left to do.
+    Nothing,
+    /// Everything that was said is done.
+    All,
+    /// There is more to do at once.
+    More,
 }
 
 /// See the module.
@@ -176,7 +200,7 @@ impl Conversation {
             let message = packets::to_controller(packet, cx.of.tun_table());
             self.controllers.packet_in(cx.of, message, now);
         }
-        let (heard, more) = self.read(&mut cx, slice_us);
+        let (heard, more) = self.read(&mut cx, slice_us, false);
         self.talking = heard;
         let busy = more | self.controllers.run(&mut cx) | self.write(&mut cx, slice_us);
         let plans = self.controllers.take_plans();
@@ -209,16 +233,23 @@ impl Conversation {
         });
     }
 
+    /// Gives up the connections to controllers, and makes them again.
+    pub(crate) fn reconnect(&mut self, now: Nanos) {
+        for conn in self.conns.iter_mut().filter(|c| c.target.is_some()) {
+            conn.rconn.reconnect(now);
+        }
+    }
+
     /// True when something was said in the last turn, so that more is likely to come soon.
     pub(crate) fn is_talking(&self) -> bool {
         self.talking
     }
 
-    /// Serves what was said since. The changes are not posted: that is for the caller to do, before long.
-    /// True when there was something.
-    pub(crate) fn again(&mut self, backer: &mut Backer, (now, slice_us): (Nanos, u64)) -> bool {
+    /// Serves what was said since by those who talk. The changes are not posted: that is for the caller to do,
+    /// before long.
+    pub(crate) fn again(&mut self, backer: &mut Backer, (now, slice_us): (Nanos, u64)) -> Heard {
         let Ok(ofproto) = backer.ofproto(&self.bridge) else {
-            return false;
+            return Heard::Nothing;
         };
         let bridge = self.bridge.clone();
         let mut below = Below::new(backer, &bridge, now);
@@ -228,18 +259,28 @@ impl Conversation {
             provider: &mut below,
             now,
         };
-        let (heard, _) = self.read(&mut cx, slice_us);
-        let more = self.controllers.has_work(now);
-        if !heard && !more && !self.wants_to_write() {
-            return false;
+        let (heard, more) = self.read(&mut cx, slice_us, true);
+        if !heard && !self.controllers.has_work(now) && !self.wants_to_write() {
+            return Heard::Nothing;
         }
-        self.controllers.run(&mut cx);
-        self.write(&mut cx, slice_us);
+        let more = more | self.controllers.run(&mut cx) | self.write(&mut cx, slice_us);
         let plans = self.controllers.take_plans();
         let configs = port_configs(&below, &of);
         drop(of);
         below.settle(&configs, plans);
-        true
+        if more { Heard::More } else { Heard::All }
+    }
+
+    /// Names what those who talk may do next.
+    pub(crate) fn wait_for_talkers(&self, set: &mut PollSet) {
+        for c in self.conns.iter().filter(|c| c.talks) {
+            c.rconn.wait_io(self.is_heard(c), set);
+        }
+    }
+
+    /// True when what arrives on a connection would be read.
+    fn is_heard(&self, conn: &Conn) -> bool {
+        conn.id.is_none_or(|id| self.controllers.may_receive(id))
     }
 
     fn wants_to_write(&self) -> bool {
@@ -282,6 +323,7 @@ impl Conversation {
                 id: Some(id),
                 target: None,
                 door,
+                talks: false,
             });
         }
     }
@@ -314,14 +356,22 @@ impl Conversation {
         }
     }
 
-    /// Reads from every connection, as long as the slice lasts: (something was said, there may be more).
-    fn read(&mut self, cx: &mut Cx<'_>, slice_us: u64) -> (bool, bool) {
+    /// Reads from every connection (or only from `talkers`), as long as the slice lasts: (something was said,
+    /// there may be more).
+    fn read(&mut self, cx: &mut Cx<'_>, slice_us: u64, talkers: bool) -> (bool, bool) {
         let slice = Slice::micros(slice_us);
         let (mut heard, mut busy) = (false, false);
         let n = self.conns.len();
+        if !talkers {
+            self.conns.iter_mut().for_each(|c| c.talks = false);
+        }
         for i in 0..n {
             let at = (self.first + i) % n;
+            if talkers && !self.conns[at].talks {
+                continue;
+            }
             let messages = self.read_one(cx, at, slice);
+            self.conns[at].talks |= messages > 0;
             heard |= messages > 0;
             busy |= messages >= MESSAGES_PER_TURN;
             if messages > 0 && slice.is_over() {
@@ -429,7 +479,7 @@ impl Conversation {
         }
         self.snoopers.wait(set);
         for conn in &self.conns {
-            conn.rconn.wait(now, set);
+            conn.rconn.wait(self.is_heard(conn), now, set);
         }
         if let Some(due) = self.controllers.next_due() {
             set.within(due.since(now));

@@ -19,7 +19,7 @@ mod sink;
 mod slice;
 mod snoop;
 
-pub(crate) use conversation::Conversation;
+pub(crate) use conversation::{Conversation, Heard};
 pub(crate) use own_rules::has_owners;
 pub(crate) use sink::PacketIns;
 pub(crate) use slice::Slice;

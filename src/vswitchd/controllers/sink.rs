@@ -45,6 +45,11 @@ impl PacketIns {
         std::mem::take(&mut *lock(&self.waiting))
     }
 
+    /// True when nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.waiting).is_empty()
+    }
+
     /// Readable while something waits.
     pub(crate) fn fd(&self) -> RawFd {
         self.woken.as_raw_fd()

@@ -85,7 +85,7 @@ pub(crate) struct Switch {
     exit: Option<bool>,
     loop_times: LoopTimes,
     /// See [`talk`].
-    talk_skips: u8,
+    sleepy_turns: u8,
 }
 
 impl Switch {
@@ -128,7 +128,7 @@ impl Switch {
             warped: Vec::new(),
             exit: None,
             loop_times: LoopTimes::default(),
-            talk_skips: 0,
+            sleepy_turns: 0,
         };
         switch.reload();
         Ok(switch)

@@ -27,6 +27,7 @@ pub(crate) struct Command<C> {
     usage: &'static str,
     min: usize,
     max: usize,
+    listed: bool,
     handler: Box<Handler<C>>,
 }
 
@@ -66,9 +67,17 @@ impl<C> Commands<C> {
                 usage,
                 min,
                 max,
+                listed: true,
                 handler: Box::new(handler),
             },
         );
+    }
+
+    /// Leaves a command out of the list.
+    pub(crate) fn hide(&mut self, name: &str) {
+        if let Some(command) = self.0.get_mut(name) {
+            command.listed = false;
+        }
     }
 
     /// Runs one request.
@@ -107,7 +116,8 @@ impl<C> Commands<C> {
 
     fn list(&self) -> String {
         let mut out = String::from("The available commands are:\n");
-        let mut names: Vec<(&str, &str)> = self.0.iter().map(|(n, c)| (*n, c.usage)).collect();
+        let listed = self.0.iter().filter(|(_, c)| c.listed);
+        let mut names: Vec<(&str, &str)> = listed.map(|(n, c)| (*n, c.usage)).collect();
         names.push(("list-commands", ""));
         names.sort_unstable();
         for (name, usage) in names {
@@ -160,10 +170,9 @@ mod tests {
                 .unwrap_err()
                 .contains("not a valid command")
         );
-        assert!(
-            say(&c, "list-commands", json!([]))
-                .unwrap()
-                .contains("  add                     N\n")
-        );
+        let list = |c: &Commands<u32>| say(c, "list-commands", json!([])).unwrap();
+        assert!(list(&c).contains("  add                     N\n"));
+        c.hide("add");
+        assert!(!list(&c).contains("  add") && say(&c, "add", json!(["2"])).is_ok());
     }
 }

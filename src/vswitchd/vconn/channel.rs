@@ -163,9 +163,13 @@ impl Channel {
     pub(crate) fn backlog(&self) -> usize {
         self.output_bytes
     }
-    /// True when a message may be there without anything arriving.
+    /// True when a message (or an end by a wrong one) is there without anything arriving.
     pub(crate) fn has_input(&self) -> bool {
-        self.filled - self.taken >= HEADER
+        let rest = &self.input[self.taken..self.filled];
+        match rest.first_chunk::<4>() {
+            Some(&[_, _, a, b]) => rest.len() >= usize::from(u16::from_be_bytes([a, b])),
+            None => false,
+        }
     }
 }
 
@@ -193,6 +197,7 @@ mod tests {
         let echo = [4, 2, 0, 10, 0, 0, 0, 2, 7, 7];
         peer.write_all(&hello[..5]).unwrap();
         assert!(c.receive().unwrap().is_none());
+        assert!(!c.has_input(), "a part of a message is nothing to do yet");
         peer.write_all(&[&hello[5..], &echo].concat()).unwrap();
         assert_eq!(c.receive().unwrap().unwrap(), hello);
         assert!(c.has_input());

@@ -5,4 +5,4 @@ mod channel;
 mod rconn;
 
 pub(crate) use channel::Channel;
-pub(crate) use rconn::{Rconn, State};
+pub(crate) use rconn::{Rconn, State, reason};

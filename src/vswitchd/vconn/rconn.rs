@@ -226,6 +226,15 @@ impl Rconn {
         self.lose(why, now);
     }
 
+    /// Gives the connection up, and makes it again at once.
+    pub(crate) fn reconnect(&mut self, now: Nanos) {
+        if matches!(self.state, State::Active | State::Idle) {
+            tracing::info!(target: "rconn", "{}: disconnecting", self.name);
+            self.lose("reconnecting", now);
+            self.backoff_ms = 0;
+        }
+    }
+
     fn lose(&mut self, why: &str, now: Nanos) {
         if self.channel.take().is_some() {
             self.last_disconnected = Some(now);
@@ -325,16 +334,9 @@ impl Rconn {
         self.lose(&why, now);
     }
 
-    /// Names what to wait for.
-    pub(crate) fn wait(&self, now: Nanos, set: &mut base::poll::PollSet) {
-        use std::os::fd::AsRawFd;
-        if let Some(c) = &self.channel {
-            let writable = c.backlog() > 0 || self.state == State::Connecting;
-            set.fd(c.as_raw_fd(), writable);
-            if c.has_input() {
-                set.at_once();
-            }
-        }
+    /// Names what to wait for; `reads`: whether what arrives would be read.
+    pub(crate) fn wait(&self, reads: bool, now: Nanos, set: &mut base::poll::PollSet) {
+        self.wait_io(reads, set);
         let due = match self.state {
             State::Backoff => self.state_since.plus_millis(self.backoff_ms),
             State::Connecting => self.state_since.plus_millis(self.backoff_ms.max(1000)),
@@ -343,6 +345,22 @@ impl Rconn {
             _ => return,
         };
         set.within(due.since(now));
+    }
+
+    /// As [`Rconn::wait`], for input and output alone.
+    pub(crate) fn wait_io(&self, reads: bool, set: &mut base::poll::PollSet) {
+        use std::os::fd::AsRawFd;
+        let Some(c) = &self.channel else { return };
+        let writes = c.backlog() > 0 || self.state == State::Connecting;
+        if reads {
+            set.fd(c.as_raw_fd(), writes);
+            if c.has_input() {
+                set.at_once();
+            }
+        } else if writes {
+            // Input that nobody would read must not keep the loop awake.
+            set.fd_writable(c.as_raw_fd());
+        }
     }
 
     /// Where it stands.
@@ -380,7 +398,7 @@ impl Rconn {
 }
 
 /// The kernel's words, without the number.
-fn reason(e: &std::io::Error) -> String {
+pub(crate) fn reason(e: &std::io::Error) -> String {
     let text = e.to_string();
     match text.find(" (os error") {
         Some(at) => text[..at].to_owned(),

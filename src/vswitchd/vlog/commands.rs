@@ -4,6 +4,34 @@ use super::{Destination, Level, Vlog};
 use base::sync::{read, write};
 use std::fmt::Write;
 
+/// Facilities of syslog and their numbers (RFC 5424, 6.2.1).
+const FACILITIES: [(&str, u8); 24] = [
+    ("kern", 0),
+    ("user", 1),
+    ("mail", 2),
+    ("daemon", 3),
+    ("auth", 4),
+    ("syslog", 5),
+    ("lpr", 6),
+    ("news", 7),
+    ("uucp", 8),
+    ("clock", 9),
+    ("authpriv", 10),
+    ("ftp", 11),
+    ("ntp", 12),
+    ("audit", 13),
+    ("alert", 14),
+    ("clock2", 15),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+];
+
 /// Applies one specification: `PATTERN:dest:text`, `FACILITY:name`, or words (module, destination, level) in
 /// any order, separated by spaces, commas or colons. Nothing given means everything to DBG.
 pub(crate) fn set(vlog: &Vlog, spec: &str) -> Result<(), String> {
@@ -12,6 +40,9 @@ pub(crate) fn set(vlog: &Vlog, spec: &str) -> Result<(), String> {
         return set_pattern(vlog, spec[first.len()..].trim_start_matches(':'));
     }
     if first.eq_ignore_ascii_case("FACILITY") {
+        let name = spec[first.len()..].trim_start_matches(':');
+        let known = FACILITIES.iter().find(|(n, _)| *n == name);
+        vlog.set_facility(known.ok_or("invalid facility")?.1);
         return Ok(());
     }
     let (mut module, mut dest, mut level) = (None, None, None);
@@ -43,8 +74,11 @@ pub(crate) fn set(vlog: &Vlog, spec: &str) -> Result<(), String> {
 fn set_pattern(vlog: &Vlog, rest: &str) -> Result<(), String> {
     let (name, pattern) = rest.split_once(':').unwrap_or((rest, ""));
     let dest = Destination::parse(name);
+    if name.is_empty() {
+        return Err("missing destination".to_owned());
+    }
     if dest.is_none() && !name.eq_ignore_ascii_case("ANY") {
-        return Err(format!("Invalid destination {name} for PATTERN"));
+        return Err(format!("unknown destination \"{name}\""));
     }
     let mut patterns = write(&vlog.patterns);
     for d in Destination::ALL
@@ -76,11 +110,22 @@ pub(crate) fn list(vlog: &Vlog) -> String {
 
 /// The table of patterns.
 pub(crate) fn list_pattern(vlog: &Vlog) -> String {
-    let mut out = String::from(
-        "         format                            \n         ------                            \n",
-    );
-    for (d, pattern) in Destination::ALL.iter().zip(read(&vlog.patterns).iter()) {
-        let _ = writeln!(out, "{:<8} {pattern}", d.name());
+    let mut out = String::new();
+    let mut line = |name: &str, prefix: &str, format: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{name:<7}  {prefix:<32}  {format}");
+    };
+    line("", "prefix", "format");
+    line("", "------", "------");
+    let patterns = read(&vlog.patterns);
+    for d in [Destination::Syslog, Destination::Console, Destination::File] {
+        // What stands in front of a line on its way to a syslog is not for the operator to choose.
+        let prefix = match d {
+            Destination::Syslog => "<%B> %D{%h %e %T} %E %A:",
+            _ => "none",
+        };
+        let name = d.name().to_ascii_uppercase();
+        line(&name, prefix, &patterns[d as usize]);
     }
     out
 }
@@ -105,9 +150,12 @@ mod tests {
             [Level::Off, Level::Dbg, Level::Dbg]
         );
         set(&v, "PATTERN:file:%m").unwrap();
-        assert!(list_pattern(&v).contains("file     %m\n"));
+        assert!(list_pattern(&v).ends_with("FILE     none                              %m\n"));
         let bad = set(&v, "nosuch:dbg").unwrap_err();
         assert_eq!(bad, "no destination, level, or module \"nosuch\"");
         assert!(set(&v, "dbg:info").is_err() && set(&v, "PATTERN:xx:y").is_err());
+        assert_eq!(set(&v, "PATTERN").unwrap_err(), "missing destination");
+        assert!(set(&v, "FACILITY:local3").is_ok());
+        assert_eq!(set(&v, "FACILITY:nosuch").unwrap_err(), "invalid facility");
     }
 }

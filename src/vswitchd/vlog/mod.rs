@@ -11,7 +11,7 @@ mod time;
 
 pub(crate) use commands::{list, list_pattern, set};
 
-use base::sync::{Arc, Mutex, OnceLock, RwLock, lock, read, write};
+use base::sync::{Arc, AtomicU8, Mutex, OnceLock, Ordering, RwLock, lock, read, write};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -117,13 +117,25 @@ route_table rstp rstp_sm sflow sha1 signals socket_util socket_util_unix stopwat
 stream_replay stream_ssl stream_tcp stream_unix svec system_stats tc timeval tunnel unixctl userspace_tso util uuid \
 vconn vconn_stream vlog vswitchd";
 
+/// The facility "daemon" of syslog.
+const DAEMON: u8 = 3;
+
+/// The log file: its name is known also while it is closed.
+#[derive(Debug, Default)]
+struct LogFile {
+    path: Option<PathBuf>,
+    open: Option<File>,
+}
+
 /// The state behind the log.
 #[derive(Debug)]
 pub(crate) struct Vlog {
     program: String,
     levels: RwLock<BTreeMap<String, [Level; 3]>>,
     patterns: RwLock<[String; 3]>,
-    file: Mutex<Option<(PathBuf, File)>>,
+    file: Mutex<LogFile>,
+    /// Of lines to syslog.
+    facility: AtomicU8,
     syslog: RwLock<Vec<Syslog>>,
     started_ns: u64,
 }
@@ -165,7 +177,8 @@ impl Vlog {
                 "ovs|%05N|%c%T|%p|%m".to_owned(),
                 "%D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c%T|%p|%m".to_owned(),
             ]),
-            file: Mutex::new(None),
+            file: Mutex::default(),
+            facility: AtomicU8::new(DAEMON),
             syslog: RwLock::new(syslog.into_iter().collect()),
             started_ns: base::clock::monotonic_ns(),
         }
@@ -177,7 +190,7 @@ impl Vlog {
             .get(module)
             .copied()
             .unwrap_or([Level::Info; 3]);
-        if lock(&self.file).is_none() {
+        if lock(&self.file).open.is_none() {
             t[Destination::File as usize] = Level::Off;
         }
         t
@@ -200,6 +213,11 @@ impl Vlog {
         tracing::callsite::rebuild_interest_cache();
     }
 
+    /// Says which facility lines to syslog belong to.
+    fn set_facility(&self, facility: u8) {
+        self.facility.store(facility, Ordering::Relaxed);
+    }
+
     /// True when it is a module's name.
     pub(crate) fn knows(&self, module: &str) -> bool {
         read(&self.levels).contains_key(module)
@@ -208,7 +226,10 @@ impl Vlog {
     /// Opens the log file for appending, and says so in it.
     pub(crate) fn open_file(&self, path: &Path) -> std::io::Result<()> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
-        *lock(&self.file) = Some((path.to_owned(), file));
+        *lock(&self.file) = LogFile {
+            path: Some(path.to_owned()),
+            open: Some(file),
+        };
         tracing::callsite::rebuild_interest_cache();
         tracing::info!(target: "vlog", "opened log file {}", path.display());
         Ok(())
@@ -216,8 +237,7 @@ impl Vlog {
 
     /// Opens the log file again under its name (after rotation).
     pub(crate) fn reopen(&self) -> Result<(), String> {
-        let path = lock(&self.file).as_ref().map(|(p, _)| p.clone());
-        let Some(path) = path else {
+        let Some(path) = lock(&self.file).path.clone() else {
             return Err("Logging to file not configured".to_owned());
         };
         tracing::info!(target: "vlog", "closing log file");
@@ -225,9 +245,9 @@ impl Vlog {
             .map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    /// Closes the log file.
+    /// Closes the log file, until it is opened again.
     pub(crate) fn close(&self) {
-        *lock(&self.file) = None;
+        lock(&self.file).open = None;
         tracing::callsite::rebuild_interest_cache();
     }
 
@@ -255,7 +275,7 @@ impl Vlog {
             drop(std::io::stderr().write_all(text.as_bytes()));
         }
         if level <= thresholds[Destination::File as usize]
-            && let Some((_, file)) = lock(&self.file).as_mut()
+            && let Some(file) = &mut lock(&self.file).open
         {
             let mut text = line(Destination::File);
             text.push('\n');
@@ -263,8 +283,8 @@ impl Vlog {
         }
         let syslog = read(&self.syslog);
         if level <= thresholds[Destination::Syslog as usize] && !syslog.is_empty() {
-            // Facility "daemon" (3).
-            let priority = 3 << 3 | level.severity();
+            let facility = self.facility.load(Ordering::Relaxed);
+            let priority = facility << 3 | level.severity();
             let text = format!("<{priority}>{}", line(Destination::Syslog));
             for s in syslog.iter() {
                 s.send(text.as_bytes());

@@ -292,7 +292,9 @@ impl Lines {
                 out,
             }),
             Err(e) => {
-                out.complain(format_args!("Opening file \"{file}\" failed ({e})"), None);
+                let why = crate::vconn::reason(&e);
+                let what = format_args!("Opening file \"{file}\" failed ({why})");
+                out.complain(what, None);
                 Err(out.outcome())
             }
         }

@@ -7,6 +7,7 @@ mod dump;
 mod flows;
 mod ports;
 mod show;
+mod texts;
 
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome, Reply};
@@ -111,13 +112,7 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
     ];
     for (name, usage, min, max, work) in table {
         writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
-        commands.add(name, usage, min..=max, move |s, args| {
-            let (f, args) = flags(args)?;
-            let mut out = Out::new(s);
-            work(s, &mut out, f, &args);
-            s.see_datapaths();
-            out.outcome()
-        });
+        add_work(commands, (name, usage), min..=max, work);
     }
     let files = [
         ("dpctl/add-flows", "[dp] file", 1, flows::Command::Add),
@@ -142,8 +137,51 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         }
     });
     writeln!(list, "  {:<29} {usage}", "dpctl/dump-flows").expect("a string takes everything");
+    let table: [(&'static str, &'static str, usize, usize, Work); 4] = [
+        (
+            "dpctl/offload-stats-show",
+            "[dp]",
+            0,
+            1,
+            texts::offload_stats_show,
+        ),
+        ("dpctl/cache-get-size", "[dp]", 0, 1, texts::cache_get_size),
+        (
+            "dpctl/cache-set-size",
+            "dp cache <size>",
+            3,
+            3,
+            texts::cache_set_size,
+        ),
+        (
+            "dpctl/parse-actions",
+            "actions",
+            1,
+            many,
+            texts::parse_actions,
+        ),
+    ];
+    for (name, usage, min, max, work) in table {
+        writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
+        add_work(commands, (name, usage), min..=max, work);
+    }
     commands.add("dpctl/list-commands", "", 0..=many, move |_, _| {
         Ok(list.clone())
+    });
+}
+
+fn add_work(
+    commands: &mut Commands<Switch>,
+    (name, usage): (&'static str, &'static str),
+    args: std::ops::RangeInclusive<usize>,
+    work: Work,
+) {
+    commands.add(name, usage, args, move |s, args| {
+        let (f, args) = flags(args)?;
+        let mut out = Out::new(s);
+        work(s, &mut out, f, &args);
+        s.see_datapaths();
+        out.outcome()
     });
 }
 
