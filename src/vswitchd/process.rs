@@ -3,6 +3,7 @@
 //! One main thread: each turn lets every part do what is due, then waits for whatever they named. Nothing in a
 //! turn waits. SIGTERM and SIGINT end it in order; SIGHUP reads the configuration again and reopens the log.
 
+use crate::loop_times::OwnTime;
 use crate::options::{Options, Source};
 use crate::switch::Switch;
 use crate::{commands, daemon, paths, unixctl, vlog};
@@ -13,6 +14,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// Turns longer than this are looked at more closely.
+const LONG_TURN_NS: u64 = 1_000_000;
 
 /// Longest wait of a turn: parts without descriptors are looked at this often.
 const TURN_MAX: Duration = Duration::from_millis(500);
@@ -161,7 +165,8 @@ fn turn_until_told(
 ) {
     let mut ready = false;
     let mut set = PollSet::new();
-    let mut woken = base::clock::monotonic_ns();
+    let own_time = OwnTime::new();
+    let (mut woken, mut own) = (base::clock::monotonic_ns(), own_time.ns());
     loop {
         let mut busy = switch.run();
         if !ready && switch.is_configured() {
@@ -196,10 +201,16 @@ fn turn_until_told(
         set.fd(signals.hangup.as_raw_fd(), false);
         server.wait(&mut set);
         switch.wait(&mut set);
-        let now = base::clock::monotonic_ns();
-        switch.loop_times_mut().add(now.saturating_sub(woken));
+        let took = base::clock::monotonic_ns().saturating_sub(woken);
+        // Asking costs more than a short turn.
+        let owned = if took > LONG_TURN_NS {
+            own_time.ns().zip(own).map(|(now, then)| now - then)
+        } else {
+            None
+        };
+        switch.loop_times_mut().add(took, owned);
         set.wait();
-        woken = base::clock::monotonic_ns();
+        (woken, own) = (base::clock::monotonic_ns(), own_time.ns());
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod kit;
 
+/// Octets that are no messages, on every socket: an error to whoever sent them, and no harm to others.
+mod garbage;
 /// Packets that lie: all accounted for, nobody hurt.
 mod hostile;
 /// An idle switch sleeps.
@@ -19,6 +21,8 @@ mod reborn;
 mod refusals;
 /// SIGHUP applies differences.
 mod reload;
+/// The database goes, comes back empty, and says when what ran before was put back.
+mod restore;
 /// Controllers that do not read cost little.
 mod slow;
 /// vhost-user ports, with DPDK for a guest.

@@ -4,9 +4,11 @@
 //! panic too. Everything that takes time is waited for by asking, [`until`] a limit far above what it takes.
 
 mod daemon;
+mod database;
 mod traffic;
 
 pub(crate) use daemon::{Daemon, file_in, ringway};
+pub(crate) use database::Vswitchd;
 pub(crate) use traffic::{Raw, Stream, tcp};
 
 use std::io::Read;

@@ -137,6 +137,15 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         }
     });
     writeln!(list, "  {:<29} {usage}", "dpctl/dump-flows").expect("a string takes everything");
+    add_texts(commands, &mut list);
+    commands.add("dpctl/list-commands", "", 0..=many, move |_, _| {
+        Ok(list.clone())
+    });
+}
+
+/// Commands that ask no flow table.
+fn add_texts(commands: &mut Commands<Switch>, list: &mut String) {
+    let many = usize::MAX;
     let table: [(&'static str, &'static str, usize, usize, Work); 4] = [
         (
             "dpctl/offload-stats-show",
@@ -165,9 +174,6 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
         add_work(commands, (name, usage), min..=max, work);
     }
-    commands.add("dpctl/list-commands", "", 0..=many, move |_, _| {
-        Ok(list.clone())
-    });
 }
 
 fn add_work(
