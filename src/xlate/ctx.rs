@@ -102,6 +102,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) table: u8,
     pub(crate) depth: u32,
     pub(crate) resubmits: u32,
+    /// Buckets run or asked for their liveness.
+    pub(crate) buckets: u32,
     pub(crate) in_action_set: bool,
     pub(crate) in_packet_out: bool,
     pub(crate) pending: Pending,
@@ -192,6 +194,7 @@ impl<'a> Ctx<'a> {
             table: 0,
             depth: 0,
             resubmits: 0,
+            buckets: 0,
             in_action_set: false,
             in_packet_out: matches!(input.start, Start::PacketOut(_)),
             pending: Pending::default(),

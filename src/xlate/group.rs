@@ -1,5 +1,6 @@
 //! Groups: all buckets, one by weight, the first that is alive.
 
+use crate::BUCKETS_MAX;
 use crate::ctx::Ctx;
 use crate::effects::Effect;
 use crate::hash;
@@ -75,6 +76,9 @@ impl Ctx<'_> {
 
     /// Runs a bucket on a copy of the packet.
     fn bucket(&mut self, group: &Group, i: usize, is_last: bool) {
+        if !self.count_bucket() {
+            return;
+        }
         let bucket = &group.buckets[i];
         self.begin(NodeKind::Bucket, || format!("bucket {}", bucket.id));
         let before = self.flow;
@@ -100,9 +104,25 @@ impl Ctx<'_> {
         self.end();
     }
 
+    /// Counts a bucket that is looked at. False, and translation fails, when there were too many.
+    fn count_bucket(&mut self) -> bool {
+        self.buckets = self.buckets.saturating_add(1);
+        if self.buckets <= BUCKETS_MAX {
+            return true;
+        }
+        if self.buckets == BUCKETS_MAX + 1 {
+            self.complain(|| format!("over {BUCKETS_MAX} group buckets"));
+        }
+        self.error = Some(XlateError::TooManyResubmits);
+        false
+    }
+
     // ---- liveness
 
     fn is_alive(&mut self, group: &Group, bucket: &Bucket, depth: u32) -> bool {
+        if !self.count_bucket() {
+            return false;
+        }
         if depth >= LIVENESS_DEPTH_MAX {
             self.complain(|| format!("bucket chaining exceeded {LIVENESS_DEPTH_MAX} links"));
             return false;

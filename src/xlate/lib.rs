@@ -74,6 +74,9 @@ pub use wild::{Site, Sites, Wild};
 pub const DEPTH_MAX: u32 = 64;
 /// Resubmits in one translation, beyond which it fails.
 pub const RESUBMITS_MAX: u32 = DEPTH_MAX * DEPTH_MAX;
+/// Buckets run or asked for their liveness in one translation, beyond which it fails: groups may point at groups,
+/// so that a few of them can make more paths than anybody could walk.
+pub const BUCKETS_MAX: u32 = 65_536;
 /// Bytes on the register stack, beyond which translation fails.
 pub const STACK_BYTES_MAX: usize = 65_536;
 

@@ -3,6 +3,7 @@
 
 mod basic;
 mod dice;
+mod groups;
 mod oracle;
 mod peer;
 mod vary;
