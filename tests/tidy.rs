@@ -41,6 +41,7 @@ const UNSAFE: &[&str] = &[
     "src/netdev/linux/socket.rs",
     "src/netdev/vhost/call.rs",
     "src/netdev/vhost/memory.rs",
+    "src/netdev/vhost/pool.rs",
     "src/netdev/vhost/sigbus.rs",
     "src/datapath/cycles.rs",
     "src/datapath/prefetch.rs",

@@ -32,22 +32,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts a packet that passed.
-    #[inline]
-    pub(super) fn packet(&self, data: &[u8]) {
-        self.packets.add_local(1);
-        self.bytes.add_local(data.len() as u64);
-        if data.first().is_some_and(|b| b & 1 != 0) {
-            if data.starts_with(&[0xff; 6]) {
-                self.broadcast.add_local(1);
-            } else {
-                self.multicast.add_local(1);
-            }
-        }
-        self.sizes[class_of(data.len())].add_local(1);
-    }
-
-    /// Counts a packet that did not.
+    /// Counts a packet that did not pass.
     #[cold]
     pub(super) fn lost(&self, loss: Loss) {
         match loss {
@@ -81,6 +66,79 @@ impl Counts {
             put(&format!("{name}_packets"), counter.get());
         }
         put("guest_notifications", self.calls.get());
+    }
+}
+
+/// Packets of a burst that passed, until they are added to the counters.
+#[derive(Debug)]
+pub(super) struct Tally<'c> {
+    counts: &'c Counts,
+    packets: u32,
+    bytes: u64,
+    /// The class of sizes of the packets just before, and how many.
+    class: usize,
+    run: u32,
+}
+
+impl<'c> Tally<'c> {
+    pub(super) fn new(counts: &'c Counts) -> Self {
+        Self {
+            counts,
+            packets: 0,
+            bytes: 0,
+            class: 0,
+            run: 0,
+        }
+    }
+
+    /// Counts a packet that passed.
+    #[inline]
+    pub(super) fn packet(&mut self, data: &[u8]) {
+        self.packets += 1;
+        self.bytes += data.len() as u64;
+        if data.first().is_some_and(|b| b & 1 != 0) {
+            self.group(data);
+        }
+        let class = class_of(data.len());
+        if class != self.class {
+            self.end_run();
+            self.class = class;
+        }
+        self.run += 1;
+    }
+
+    #[cold]
+    fn group(&self, data: &[u8]) {
+        if data.starts_with(&[0xff; 6]) {
+            self.counts.broadcast.add_local(1);
+        } else {
+            self.counts.multicast.add_local(1);
+        }
+    }
+
+    /// Counts another look for buffers.
+    pub(super) fn retry(&self) {
+        self.counts.retries.add_local(1);
+    }
+
+    /// Counts a packet that did not.
+    pub(super) fn lost(&self, loss: Loss) {
+        self.counts.lost(loss);
+    }
+
+    #[inline]
+    fn end_run(&mut self) {
+        let run = std::mem::take(&mut self.run);
+        self.counts.sizes[self.class].add_local(u64::from(run));
+    }
+
+    /// Adds the burst.
+    pub(super) fn close(mut self) {
+        if self.packets > 0 {
+            self.end_run();
+            self.counts.packets.add_local(u64::from(self.packets));
+            self.counts.bytes.add_local(self.bytes);
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 use super::sigbus::{self, Watch};
 use base::sync::{Arc, AtomicU16, AtomicU32, Ordering};
 use rustix::mm::{MapFlags, ProtFlags};
+use std::cell::Cell;
 use std::fs::File;
 use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
@@ -248,12 +249,22 @@ impl GuestMemory {
         self.regions.iter().any(|r| r.mapping.watch.is_lost())
     }
 
-    /// The bytes at a guest address as far as they lie in one region, at most `len` and at least one.
+    /// The bytes at a guest address as far as they lie in one region, at most `len` and at least one. `near`
+    /// is where the last were found: nearly always the next are there too.
     #[inline]
-    pub(super) fn span(&self, guest: u64, len: u64) -> Option<Span<'_>> {
-        self.regions.iter().find_map(|r| {
-            let at = guest.checked_sub(r.spec.guest)?;
-            r.part(at, len)
+    fn span(&self, guest: u64, len: u64, near: &Cell<usize>) -> Option<Span<'_>> {
+        let r = self.regions.get(near.get())?;
+        let found = guest
+            .checked_sub(r.spec.guest)
+            .and_then(|at| r.part(at, len));
+        found.or_else(|| self.span_far(guest, len, near))
+    }
+
+    fn span_far(&self, guest: u64, len: u64, near: &Cell<usize>) -> Option<Span<'_>> {
+        self.regions.iter().enumerate().find_map(|(i, r)| {
+            let span = r.part(guest.checked_sub(r.spec.guest)?, len)?;
+            near.set(i);
+            Some(span)
         })
     }
 
@@ -288,6 +299,69 @@ impl GuestMemory {
     }
 }
 
+/// Copies bytes; short packets by moves of a fixed size, which may overlap each other.
+///
+/// # Safety
+/// As for [`std::ptr::copy_nonoverlapping`].
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
+    match n {
+        // SAFETY: as this function's own; n is not below the size.
+        65..=128 => unsafe { copy_ends::<64>(from, to, n) },
+        // SAFETY: as above.
+        32..=64 => unsafe { copy_ends::<32>(from, to, n) },
+        // SAFETY: as above.
+        16..=31 => unsafe { copy_ends::<16>(from, to, n) },
+        // SAFETY: as this function's own.
+        _ => unsafe { std::ptr::copy_nonoverlapping(from, to, n) },
+    }
+}
+
+/// Copies `n` bytes, `N` to twice as many, by their first and their last `N`.
+///
+/// # Safety
+/// As for [`std::ptr::copy_nonoverlapping`], and `n >= N`.
+#[inline(always)]
+unsafe fn copy_ends<const N: usize>(from: *const u8, to: *mut u8, n: usize) {
+    let last = n - N;
+    // SAFETY: n >= N, so the first N are inside.
+    let head = unsafe { from.cast::<[u8; N]>().read() };
+    // SAFETY: the last N are inside, too.
+    let from = unsafe { from.add(last) };
+    // SAFETY: as above.
+    let tail = unsafe { from.cast::<[u8; N]>().read() };
+    // SAFETY: as the first read.
+    unsafe { to.cast::<[u8; N]>().write(head) };
+    // SAFETY: as the second read.
+    let to = unsafe { to.add(last) };
+    // SAFETY: as above.
+    unsafe { to.cast::<[u8; N]>().write(tail) };
+}
+
+/// Has the line at an address fetched, if there is one.
+#[inline]
+fn prefetch_read(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; it accesses nothing and faults on no address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// The same for a line that will be written: it is taken from whoever has it.
+#[inline]
+fn prefetch_write(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which accesses nothing and faults on no address; every x86-64 processor knows or ignores it.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// A piece of guest memory. It can be copied from and to as long as the memory is there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span<'m> {
@@ -308,7 +382,7 @@ impl Span<'_> {
     pub(super) fn read(&self, to: &mut [u8]) -> usize {
         let n = self.len.min(to.len());
         // SAFETY: n bytes from ptr are inside a mapping that `memory` keeps; the target is our own.
-        unsafe { std::ptr::copy_nonoverlapping(self.ptr.as_ptr(), to.as_mut_ptr(), n) };
+        unsafe { copy(self.ptr.as_ptr(), to.as_mut_ptr(), n) };
         n
     }
 
@@ -317,7 +391,7 @@ impl Span<'_> {
     pub(super) fn write(&self, from: &[u8]) -> usize {
         let n = self.len.min(from.len());
         // SAFETY: as read(), the other way; no Rust reference to guest memory exists.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.ptr.as_ptr(), n) };
+        unsafe { copy(from.as_ptr(), self.ptr.as_ptr(), n) };
         n
     }
 
@@ -331,6 +405,24 @@ impl Span<'_> {
             len: self.len - n,
             memory: PhantomData,
         }
+    }
+
+    /// Has the line `at` bytes behind the beginning fetched. Any number is harmless.
+    #[inline]
+    pub(super) fn prefetch(&self, at: usize) {
+        prefetch_read(self.ptr.as_ptr().wrapping_add(at));
+    }
+    /// Has the first lines fetched: a short packet and the header in front of it.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        prefetch_read(self.ptr.as_ptr());
+        prefetch_read(self.ptr.as_ptr().wrapping_add(64));
+    }
+    /// The same, to be written.
+    #[inline]
+    pub(super) fn fetch_to_write(&self) {
+        prefetch_write(self.ptr.as_ptr());
+        prefetch_write(self.ptr.as_ptr().wrapping_add(64));
     }
 
     /// Descriptor `i` of a table, read once.
@@ -390,6 +482,8 @@ pub(super) struct RingMemory {
     used: NonNull<u8>,
     /// A power of two.
     size: u16,
+    /// The region that a buffer was last found in; below their number.
+    near: Cell<usize>,
     memory: Arc<GuestMemory>,
 }
 
@@ -417,6 +511,7 @@ impl RingMemory {
             available: table(at.available, 6 + 2 * n, 2)?,
             used: table(at.used, 6 + 8 * n, 4)?,
             size,
+            near: Cell::new(0),
             memory: Arc::clone(memory),
         })
     }
@@ -428,6 +523,11 @@ impl RingMemory {
     #[inline]
     pub(super) fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+    /// The bytes at a guest address as far as they lie in one region, at most `len` and at least one.
+    #[inline]
+    pub(super) fn span(&self, guest: u64, len: u64) -> Option<Span<'_>> {
+        self.memory.span(guest, len, &self.near)
     }
 
     /// A 16-bit field of a table. `at` is even and below the length that new() checked.
@@ -467,13 +567,13 @@ impl RingMemory {
     /// The guest's flags: bit 0 means "do not interrupt".
     #[inline]
     pub(super) fn available_flags(&self) -> u16 {
-        u16::from_le(self.half(self.available, 0).load(Ordering::Relaxed))
+        u16::from_le(self.half(self.available, 0).load(Ordering::SeqCst)) // see publish()
     }
     /// With event indices: after which used index the guest wants an interrupt.
     #[inline]
     pub(super) fn used_event(&self) -> u16 {
         let at = ENTRIES + 2 * usize::from(self.size);
-        u16::from_le(self.half(self.available, at).load(Ordering::Relaxed))
+        u16::from_le(self.half(self.available, at).load(Ordering::SeqCst)) // see publish()
     }
 
     /// How many heads were given back, as the ring says.
@@ -491,11 +591,13 @@ impl RingMemory {
             unsafe { AtomicU32::from_ptr(ptr.as_ptr()) }.store(value.to_le(), Ordering::Relaxed);
         }
     }
-    /// Lets the guest see what was given back up to `index`.
+    /// Lets the guest see what was given back up to `index`, before we read anything else of it.
     #[inline]
     pub(super) fn publish(&self, index: u16) {
+        // Sequentially consistent, with the loads of what the guest wants: each side writes, then reads what
+        // the other wrote. An exchange is cheaper than a store and a fence.
         self.half(self.used, 2)
-            .store(index.to_le(), Ordering::Release); // pairs with the guest's barrier
+            .store(index.to_le(), Ordering::SeqCst);
     }
     /// Our flags: bit 0 means "do not kick".
     #[inline]

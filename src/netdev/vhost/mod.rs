@@ -5,7 +5,8 @@
 //! the rings, and each packet is copied once between guest memory and a frame.
 //!
 //! * [`features`]: what is offered, and what was agreed.
-//! * [`memory`], [`sigbus`], [`call`]: the guest's memory, its loss, and its interrupts: all `unsafe` is there.
+//! * [`memory`], [`sigbus`], [`call`]: the guest's memory, its loss, and its interrupts: `unsafe` is there and
+//!   in [`pool`], which has memory of our own.
 //! * [`ring`]: one split virtqueue, trusting nothing. [`receive`], [`transmit`]: packets through it.
 //! * [`vring`]: a ring's state by the messages. [`waker`]: what sleeps on it.
 //! * [`session`]: the messages. [`connection`]: the thread they come in on, one per port.
@@ -21,6 +22,7 @@ mod counts;
 mod device;
 mod features;
 mod memory;
+mod pool;
 mod queue;
 mod receive;
 mod ring;

@@ -1,5 +1,6 @@
 //! What packet threads hold of a port: rx and tx queues.
 
+use super::pool::{BUFFERS, Buffers};
 use super::receive::receive;
 use super::ring::Fault;
 use super::shared::Shared;
@@ -23,6 +24,7 @@ pub(super) struct VhostRx {
     /// The ring's number.
     index: usize,
     waker: Arc<Waker>,
+    buffers: Buffers,
     /// The guest was asked for kicks.
     asked: bool,
 }
@@ -42,6 +44,7 @@ impl VhostRx {
             shared: Arc::clone(shared),
             index,
             waker,
+            buffers: Buffers::new(BUFFERS),
             asked: false,
         })
     }
@@ -83,7 +86,7 @@ impl RxQueue for VhostRx {
             ring.no_more_kicks();
         }
         let before = batch.len();
-        let (call, mut result) = receive(ring, batch, &vring.counts);
+        let (call, mut result) = receive(ring, batch, &mut self.buffers, &vring.counts);
         if ring.is_lost() {
             result = Err(Fault::Lost);
             batch.truncate(before);

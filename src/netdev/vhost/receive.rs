@@ -1,9 +1,15 @@
 //! From a guest's ring to frames: each packet is copied once, into a frame of its length.
+//!
+//! A burst's heads, descriptors and buffers are looked at together ([`Tables::look_ahead`]), so that their
+//! way from the guest's processor to ours is waited for once.
 
-use super::counts::Counts;
-use super::ring::{Chain, Fault, Ring, Way};
+use super::counts::{Counts, Tally};
+use super::memory::Span;
+use super::pool::Buffers;
+use super::ring::{Chain, Fault, Ring, Tables, Way};
 use crate::vnet::{self, VNET_BYTES, VnetHeader};
-use packet::{Batch, Frame, HeapPool};
+use arrayvec::ArrayVec;
+use packet::{BATCH_MAX, Batch, Frame};
 
 /// Descriptors followed in one burst; a burst of ordinary packets needs far fewer. More wait for the next,
 /// so that a guest that sends nothing but chains of nothing gets no more than its share of the thread.
@@ -33,61 +39,137 @@ pub(super) enum Loss {
 pub(super) fn receive(
     ring: &mut Ring,
     batch: &mut Batch,
+    buffers: &mut Buffers,
     counts: &Counts,
 ) -> (bool, Result<(), Fault>) {
-    let result = take_burst(ring, batch, counts);
-    (ring.publish(), result)
+    let mut tally = Tally::new(counts);
+    let result = take_burst(ring, batch, buffers, &mut tally);
+    tally.close();
+    (ring.places.publish(&ring.tables), result)
 }
 
-fn take_burst(ring: &mut Ring, batch: &mut Batch, counts: &Counts) -> Result<(), Fault> {
-    let mut followed = 0;
-    if ring.waiting() < batch.room() as u16 {
-        ring.refresh()?;
+fn take_burst(
+    ring: &mut Ring,
+    batch: &mut Batch,
+    buffers: &mut Buffers,
+    tally: &mut Tally<'_>,
+) -> Result<(), Fault> {
+    let Ring { tables, places } = ring;
+    if places.waiting() < batch.room() as u16 {
+        places.refresh(tables)?;
     }
-    while batch.room() > 0 && followed < BURST_DESCRIPTORS && ring.waiting() > 0 {
-        let head = ring.head(0)?;
-        let packet = take(ring, head, &mut followed)?;
-        ring.give_back(head, 0);
-        match packet {
-            Ok(frame) => {
-                counts.packet(frame.data());
-                // There is room.
-                drop(batch.push(frame));
-            }
-            Err(loss) => counts.lost(loss),
+    if places.waiting() == 0 {
+        return Ok(());
+    }
+    buffers.refresh();
+    let mut followed = 0;
+    // Losses leave room: look again.
+    while batch.room() > 0 && followed < BURST_DESCRIPTORS && places.waiting() > 0 {
+        let sight = tables.look_ahead(places, batch.room(), Way::FromGuest);
+        if sight.is_empty() {
+            return Err(Fault::Head);
         }
+        let mut done: ArrayVec<u16, BATCH_MAX> = ArrayVec::new();
+        let mut result = Ok(());
+        for ahead in sight {
+            if followed >= BURST_DESCRIPTORS {
+                break;
+            }
+            let packet = match ahead.span {
+                Some(span) => {
+                    followed += 1;
+                    take_simple(tables, span, buffers)
+                }
+                None => match take(tables, ahead.head, &mut followed, buffers) {
+                    Ok(packet) => packet,
+                    Err(fault) => {
+                        result = Err(fault);
+                        break;
+                    }
+                },
+            };
+            done.push(ahead.head);
+            match packet {
+                Ok(frame) => {
+                    tally.packet(frame.data());
+                    // There is room.
+                    drop(batch.push(frame));
+                }
+                Err(loss) => tally.lost(loss),
+            }
+        }
+        for head in done {
+            places.give_back(tables, head, 0);
+        }
+        result?;
     }
     Ok(())
 }
 
-/// Copies the packet of one chain.
-fn take(ring: &Ring, head: u16, followed: &mut usize) -> Result<Result<Frame, Loss>, Fault> {
-    let mut chain = Chain::default();
-    ring.walk(head, Way::FromGuest, &mut chain)?;
-    *followed += chain.descriptors;
-    let header_bytes = ring.features().header_bytes();
-    let Some(len) = chain.bytes().checked_sub(header_bytes) else {
-        return Ok(Err(Loss::Runt));
-    };
-    if len < PACKET_MIN {
-        return Ok(Err(Loss::Runt));
+/// Is a packet of so many bytes, header not counted, one?
+#[inline]
+fn judge(bytes: usize, header_bytes: usize) -> Result<usize, Loss> {
+    match bytes.checked_sub(header_bytes) {
+        None | Some(0..PACKET_MIN) => Err(Loss::Runt),
+        Some(len) if len > PACKET_MAX => Err(Loss::Oversize),
+        Some(len) => Ok(len),
     }
-    if len > PACKET_MAX || chain.cut {
-        return Ok(Err(Loss::Oversize));
+}
+
+/// Copies a packet that is in one piece, its header into the headroom.
+#[inline]
+fn take_simple(tables: &Tables, span: Span<'_>, buffers: &mut Buffers) -> Result<Frame, Loss> {
+    let header_bytes = tables.features().header_bytes();
+    let len = judge(span.len(), header_bytes)?;
+    let mut frame = buffers.take(len);
+    let grown = frame.push(header_bytes);
+    debug_assert!(grown, "headroom is far larger");
+    span.read(frame.data_mut());
+    let mut vnet: VnetHeader = [0; VNET_BYTES];
+    if tables.features().guest_sends_partial() {
+        vnet.copy_from_slice(&frame.data()[..VNET_BYTES]);
     }
-    let mut header = [0; 12];
-    let mut frame = HeapPool::global().alloc(len);
-    copy_out(&chain, &mut header[..header_bytes], frame.data_mut());
-    if ring.features().guest_sends_partial() {
-        let mut vnet: VnetHeader = [0; VNET_BYTES];
-        vnet.copy_from_slice(&header[..VNET_BYTES]);
+    let shrunk = frame.pull(header_bytes);
+    debug_assert!(shrunk);
+    finish(tables, vnet, frame)
+}
+
+/// Reads the header into the frame.
+#[inline]
+fn finish(tables: &Tables, mut vnet: VnetHeader, mut frame: Frame) -> Result<Frame, Loss> {
+    if tables.features().guest_sends_partial() {
         // A guest may ask for a checksum, not vouch for one.
         vnet[0] &= NEEDS_CSUM;
-        if !vnet::apply(&vnet, &mut frame) {
-            return Ok(Err(Loss::BadOffload));
+        if vnet[..2] != [0, 0] && !vnet::apply(&vnet, &mut frame) {
+            return Err(Loss::BadOffload);
         }
     }
-    Ok(Ok(frame))
+    Ok(frame)
+}
+
+/// Copies the packet of any chain.
+#[inline(never)]
+fn take(
+    tables: &Tables,
+    head: u16,
+    followed: &mut usize,
+    buffers: &mut Buffers,
+) -> Result<Result<Frame, Loss>, Fault> {
+    let mut chain = Chain::default();
+    tables.walk(head, Way::FromGuest, &mut chain)?;
+    *followed += chain.descriptors;
+    let header_bytes = tables.features().header_bytes();
+    let len = match judge(chain.bytes(), header_bytes) {
+        Ok(_) if chain.cut => return Ok(Err(Loss::Oversize)),
+        Ok(len) => len,
+        Err(loss) => return Ok(Err(loss)),
+    };
+    let mut header = [0; 12];
+    let mut frame = buffers.take(len);
+    copy_out(&chain, &mut header[..header_bytes], frame.data_mut());
+    let mut vnet: VnetHeader = [0; VNET_BYTES];
+    vnet.copy_from_slice(&header[..VNET_BYTES]);
+    Ok(finish(tables, vnet, frame))
 }
 
 /// Fills the header and then the data, which together are as long as the chain.

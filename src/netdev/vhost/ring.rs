@@ -4,18 +4,22 @@
 //! judged; what no driver does is a [`Fault`], after which the caller stops the ring. The work that one
 //! packet can cause is bounded by [`DESCRIPTORS_MAX`] and [`SPANS_MAX`].
 //!
-//! Owned by whoever holds its vring's lock. Used entries are written as they come and shown to the guest
-//! once per burst by [`Ring::publish`].
+//! Owned by whoever holds its vring's lock. In two parts, so that memory can be referred to while places
+//! move: [`Tables`], where things are, and [`Places`], how far both sides have come. Used entries are kept
+//! and written together, then shown to the guest once per burst by [`Places::publish`].
 
 use super::features::Features;
 use super::memory::{DESCRIPTOR_BYTES, Descriptor, RingMemory, Span};
 use arrayvec::ArrayVec;
 use base::sync::{Ordering, fence};
+use packet::BATCH_MAX;
 
 /// Descriptors that one chain may have. Linux uses at most 47, DPDK as many as a packet has segments.
 pub(super) const DESCRIPTORS_MAX: usize = 256;
 /// Pieces of memory that one packet may have: a descriptor is two when it lies across two regions.
 pub(super) const SPANS_MAX: usize = 256;
+/// Used entries kept before they are written.
+const KEPT_MAX: usize = 64;
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
@@ -84,79 +88,71 @@ impl<'m> Chain<'m> {
     }
 }
 
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Ring {
-    memory: RingMemory,
-    features: Features,
-    /// Number of the next head to take.
-    next: u16,
-    /// The available index when last looked at.
-    seen: u16,
-    /// Number of the next used entry.
-    used: u16,
-    /// Used entries that the guest was told of; `None` before the first.
-    called: Option<u16>,
+/// A head looked at before its turn: the usual chain of one buffer in one region is judged already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead<'m> {
+    pub(super) head: u16,
+    /// Its buffer; `None` when the chain is to be walked (and may be at fault).
+    pub(super) span: Option<Span<'m>>,
 }
 
-impl Ring {
-    /// A ring at work from `base` on.
-    pub(super) fn new(memory: RingMemory, features: Features, base: u16) -> Self {
-        // A guest that outlived the switch: what was not given back was not handled.
-        let used = memory.used_index();
-        let base = if used == base { base } else { used };
-        memory.set_used_flags(if features.event_index() { 0 } else { SILENT });
-        Self {
-            memory,
-            features,
-            next: base,
-            seen: base,
-            used: base,
-            called: None,
-        }
-    }
+/// What is known of the heads that wait, in their order.
+pub(super) type Sight<'m> = ArrayVec<Ahead<'m>, BATCH_MAX>;
 
-    /// Number of the next head, to go on from after a stop.
-    pub(super) fn base(&self) -> u16 {
-        self.next
-    }
+/// Where a ring is, and what was agreed on.
+#[derive(Debug)]
+pub(super) struct Tables {
+    memory: RingMemory,
+    features: Features,
+}
+
+impl Tables {
+    #[inline]
     pub(super) fn features(&self) -> Features {
         self.features
     }
-    /// True once the guest's memory is no longer there.
+
+    /// Looks at up to `n` heads that wait, and has their buffers fetched. Stops before a head that is not in
+    /// the ring.
     #[inline]
-    pub(super) fn is_lost(&self) -> bool {
-        self.memory.memory().is_lost()
+    pub(super) fn look_ahead<'m>(&'m self, places: &Places, n: usize, way: Way) -> Sight<'m> {
+        let n = n.min(usize::from(places.waiting())).min(BATCH_MAX);
+        let mut heads: ArrayVec<u16, BATCH_MAX> = ArrayVec::new();
+        let table = self.memory.table();
+        for i in 0..n {
+            let Ok(head) = places.head(self, i) else {
+                break;
+            };
+            table.prefetch(usize::from(head) * DESCRIPTOR_BYTES);
+            heads.push(head);
+        }
+        let mut sight = Sight::new();
+        for head in heads {
+            let span = self.simple(table, head, way);
+            if let Some(span) = span {
+                match way {
+                    Way::FromGuest => span.fetch(),
+                    Way::ToGuest => span.fetch_to_write(),
+                }
+            }
+            sight.push(Ahead { head, span });
+        }
+        sight
     }
 
-    /// Heads known to wait.
+    /// The buffer of a chain of one descriptor, if it is in one region.
     #[inline]
-    pub(super) fn waiting(&self) -> u16 {
-        self.seen.wrapping_sub(self.next)
-    }
-    /// Looks for new heads; returns how many wait.
-    #[inline]
-    pub(super) fn refresh(&mut self) -> Result<u16, Fault> {
-        self.seen = self.memory.available_index();
-        let n = self.waiting();
-        if n > self.memory.size() {
-            return Err(Fault::Available);
+    fn simple<'m>(&'m self, table: Span<'m>, head: u16, way: Way) -> Option<Span<'m>> {
+        let d = table.descriptor(usize::from(head))?;
+        let wanted = if way == Way::ToGuest { WRITE } else { 0 };
+        if d.flags & (NEXT | WRITE | INDIRECT) != wanted || d.len == 0 {
+            return None;
         }
-        Ok(n)
-    }
-    /// The head that waits behind `ahead` others.
-    #[inline]
-    pub(super) fn head(&self, ahead: usize) -> Result<u16, Fault> {
-        // There are at most `size` heads, so that ahead fits.
-        let head = self.memory.head(self.next.wrapping_add(ahead as u16));
-        if head >= self.memory.size() {
-            return Err(Fault::Head);
-        }
-        Ok(head)
+        let span = self.memory.span(d.addr, u64::from(d.len))?;
+        (span.len() == d.len as usize).then_some(span)
     }
 
     /// Adds the chain that begins at `head` to `into`.
-    #[inline]
     pub(super) fn walk<'m>(
         &'m self,
         head: u16,
@@ -191,7 +187,7 @@ impl Ring {
         if len == 0 || !len.is_multiple_of(DESCRIPTOR_BYTES) {
             return Err(Fault::Table);
         }
-        let table = self.memory.memory().span(d.addr, u64::from(d.len));
+        let table = self.memory.span(d.addr, u64::from(d.len));
         table.filter(|t| t.len() == len).ok_or(Fault::Table)
     }
 
@@ -206,11 +202,7 @@ impl Ring {
         }
         let (mut addr, mut rest) = (d.addr, u64::from(d.len));
         while rest > 0 {
-            let span = self
-                .memory
-                .memory()
-                .span(addr, rest)
-                .ok_or(Fault::Address)?;
+            let span = self.memory.span(addr, rest).ok_or(Fault::Address)?;
             let n = span.len() as u64;
             into.push(span);
             if into.cut {
@@ -221,51 +213,148 @@ impl Ring {
         }
         Ok(())
     }
+}
+
+/// How far a ring has come.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Number of the next head to take.
+    next: u16,
+    /// The available index when last looked at.
+    seen: u16,
+    /// Number of the next used entry to write.
+    used: u16,
+    /// Used entries not yet written: heads and bytes.
+    kept: ArrayVec<(u16, u32), KEPT_MAX>,
+    /// Used entries that the guest was told of; `None` before the first.
+    called: Option<u16>,
+}
+
+impl Places {
+    /// Number of the next head.
+    #[inline]
+    pub(super) fn next(&self) -> u16 {
+        self.next
+    }
+    /// Heads known to wait.
+    #[inline]
+    pub(super) fn waiting(&self) -> u16 {
+        self.seen.wrapping_sub(self.next)
+    }
+    /// Looks for new heads; returns how many wait.
+    #[inline]
+    pub(super) fn refresh(&mut self, tables: &Tables) -> Result<u16, Fault> {
+        self.seen = tables.memory.available_index();
+        let n = self.waiting();
+        if n > tables.memory.size() {
+            return Err(Fault::Available);
+        }
+        Ok(n)
+    }
+    /// The head that waits behind `ahead` others.
+    #[inline]
+    pub(super) fn head(&self, tables: &Tables, ahead: usize) -> Result<u16, Fault> {
+        // There are at most `size` heads, so that ahead fits.
+        let head = tables.memory.head(self.next.wrapping_add(ahead as u16));
+        if head >= tables.memory.size() {
+            return Err(Fault::Head);
+        }
+        Ok(head)
+    }
 
     /// Gives the next head back, with `len` bytes written into its chain.
     #[inline]
-    pub(super) fn give_back(&mut self, head: u16, len: u32) {
-        self.memory.set_used(self.used, head, len);
-        self.used = self.used.wrapping_add(1);
+    pub(super) fn give_back(&mut self, tables: &Tables, head: u16, len: u32) {
+        if self.kept.is_full() {
+            self.write(tables);
+        }
+        self.kept.push((head, len));
         self.next = self.next.wrapping_add(1);
+    }
+
+    /// Writes the used entries that were kept.
+    #[inline]
+    fn write(&mut self, tables: &Tables) {
+        for (head, len) in self.kept.drain(..) {
+            tables.memory.set_used(self.used, head, len);
+            self.used = self.used.wrapping_add(1);
+        }
     }
 
     /// Shows the guest what was given back; true when it wants to be called for it.
     #[inline]
-    pub(super) fn publish(&mut self) -> bool {
+    pub(super) fn publish(&mut self, tables: &Tables) -> bool {
+        self.write(tables);
         if self.called == Some(self.used) {
             return false;
         }
-        self.memory.publish(self.used);
         // The guest must see the index before we look whether it sleeps; pairs with its own barrier.
-        fence(Ordering::SeqCst);
+        tables.memory.publish(self.used);
         let before = self.called.replace(self.used);
-        if !self.features.event_index() {
-            return self.memory.available_flags() & SILENT == 0;
+        if !tables.features.event_index() {
+            return tables.memory.available_flags() & SILENT == 0;
         }
         before.is_none_or(|before| {
             let passed = self.used.wrapping_sub(before);
-            let event = self.memory.used_event();
+            let event = tables.memory.used_event();
             self.used.wrapping_sub(event).wrapping_sub(1) < passed
         })
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ring {
+    pub(super) tables: Tables,
+    pub(super) places: Places,
+}
+
+impl Ring {
+    /// A ring at work from `base` on.
+    pub(super) fn new(memory: RingMemory, features: Features, base: u16) -> Self {
+        // A guest that outlived the switch: what was not given back was not handled.
+        let used = memory.used_index();
+        let base = if used == base { base } else { used };
+        memory.set_used_flags(if features.event_index() { 0 } else { SILENT });
+        Self {
+            tables: Tables { memory, features },
+            places: Places {
+                next: base,
+                seen: base,
+                used: base,
+                kept: ArrayVec::new(),
+                called: None,
+            },
+        }
+    }
+
+    /// Number of the next head, to go on from after a stop.
+    pub(super) fn base(&self) -> u16 {
+        self.places.next
+    }
+    /// True once the guest's memory is no longer there.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        self.tables.memory.memory().is_lost()
     }
 
     /// Asks the guest for kicks, before a sleep. False when there is something already.
     pub(super) fn ask_for_kicks(&mut self) -> bool {
-        if self.features.event_index() {
-            self.memory.set_available_event(self.next);
+        let memory = &self.tables.memory;
+        if self.tables.features.event_index() {
+            memory.set_available_event(self.places.next);
         } else {
-            self.memory.set_used_flags(0);
+            memory.set_used_flags(0);
         }
         // The guest must see that before we look for the last time; pairs with its own barrier.
         fence(Ordering::SeqCst);
-        self.memory.available_index() == self.next
+        memory.available_index() == self.places.next
     }
 
     /// Kicks are not needed. With event indices the one asked for last has passed, and that is that.
     pub(super) fn no_more_kicks(&mut self) {
-        if !self.features.event_index() {
-            self.memory.set_used_flags(SILENT);
+        if !self.tables.features.event_index() {
+            self.tables.memory.set_used_flags(SILENT);
         }
     }
 }

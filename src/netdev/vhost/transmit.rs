@@ -1,7 +1,10 @@
 //! From frames to a guest's ring: each packet is copied once, into one or (merged) several buffers.
+//!
+//! A burst's buffers are looked at together ([`Tables::look_ahead`]); a packet that fits its own is copied at
+//! once, any other goes the long way.
 
-use super::counts::Counts;
-use super::ring::{Chain, Fault, Ring, Way};
+use super::counts::{Counts, Tally};
+use super::ring::{Chain, Fault, Places, Ring, Sight, Tables, Way};
 use crate::device::TxReport;
 use crate::offload::is_unfinished;
 use crate::outgoing::{finish_and_send, fits, kernel_takes};
@@ -11,6 +14,9 @@ use packet::{Frame, GsoKind, RxFlags};
 
 /// Buffers that one packet may take.
 const BUFFERS_MAX: usize = 64;
+
+/// What a header can say of a frame.
+const OFFLOADS: u8 = RxFlags::CSUM_PARTIAL | RxFlags::CSUM_GOOD | RxFlags::GSO;
 
 /// How a port sends.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +39,12 @@ enum Put {
 
 /// A burst under way.
 struct Burst<'a> {
-    ring: &'a mut Ring,
-    counts: &'a Counts,
+    tables: &'a Tables,
+    places: &'a mut Places,
+    /// Heads looked at, the first of them number `sight_from`.
+    sight: Sight<'a>,
+    sight_from: u16,
+    tally: Tally<'a>,
     limits: Limits,
     /// Packets since the last look for buffers: without any, another look is not worth it.
     progress: bool,
@@ -50,12 +60,20 @@ pub(super) fn transmit(
 ) -> (TxReport, bool, Option<Fault>) {
     let mut report = TxReport::default();
     let mut fault = None;
-    if usize::from(ring.waiting()) < frames.len() {
-        fault = ring.refresh().err();
+    let Ring { tables, places } = ring;
+    if usize::from(places.waiting()) < frames.len() {
+        fault = places.refresh(tables).err();
     }
+    let sight = match fault {
+        None => tables.look_ahead(places, frames.len(), Way::ToGuest),
+        Some(_) => Sight::new(),
+    };
     let mut burst = Burst {
-        ring,
-        counts,
+        tables,
+        sight_from: places.next(),
+        places,
+        sight,
+        tally: Tally::new(counts),
         limits,
         progress: false,
         fault,
@@ -74,8 +92,14 @@ pub(super) fn transmit(
             }));
         }
     }
-    let fault = burst.fault;
-    (report, ring.publish(), fault)
+    let Burst {
+        places,
+        tally,
+        fault,
+        ..
+    } = burst;
+    tally.close();
+    (report, places.publish(tables), fault)
 }
 
 impl Burst<'_> {
@@ -85,19 +109,32 @@ impl Burst<'_> {
         if !is_unfinished(frame) {
             return true;
         }
-        let features = self.ring.features();
+        let features = self.tables.features();
         if frame.flags & RxFlags::GSO == 0 {
             return features.guest_takes_partial();
         }
         features.guest_takes_super(frame.gso == GsoKind::TCP6) && kernel_takes(frame)
     }
 
+    #[inline]
     fn send(&mut self, frame: &Frame, report: &mut TxReport) {
+        if self.put_simply(frame) {
+            self.progress = true;
+            self.tally.packet(frame.data());
+            report.sent += 1;
+            report.bytes += frame.len() as u64;
+            return;
+        }
+        self.send_any(frame, report);
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, frame: &Frame, report: &mut TxReport) {
         loop {
             match self.put(frame) {
                 Ok(Put::Sent) => {
                     self.progress = true;
-                    self.counts.packet(frame.data());
+                    self.tally.packet(frame.data());
                     report.sent += 1;
                     report.bytes += frame.len() as u64;
                 }
@@ -116,14 +153,14 @@ impl Burst<'_> {
     /// Looks for more buffers; false when that is pointless.
     #[inline]
     fn look_again(&mut self) -> bool {
-        let before = self.ring.waiting();
+        let before = self.places.waiting();
         if !self.progress || self.limits.retries == 0 {
             return false;
         }
         self.progress = false;
         self.limits.retries -= 1;
-        self.counts.retries.add_local(1);
-        match self.ring.refresh() {
+        self.tally.retry();
+        match self.places.refresh(self.tables) {
             Ok(now) => now > before,
             Err(fault) => {
                 self.fault = Some(fault);
@@ -132,13 +169,44 @@ impl Burst<'_> {
         }
     }
 
-    /// Copies one frame into as many buffers as it needs.
+    /// Copies one frame into the next buffer, if that was looked at and the frame fits; false when not.
     #[inline]
+    fn put_simply(&mut self, frame: &Frame) -> bool {
+        let at = usize::from(self.places.next().wrapping_sub(self.sight_from));
+        let Some(ahead) = self.sight.get(at) else {
+            return false;
+        };
+        let (head, Some(span)) = (ahead.head, ahead.span) else {
+            return false;
+        };
+        let header_bytes = self.tables.features().header_bytes();
+        let needed = header_bytes + frame.len();
+        if span.len() < needed || self.fault.is_some() {
+            return false;
+        }
+        span.write(&self.header(frame, 1)[..header_bytes]);
+        span.skip(header_bytes).write(frame.data());
+        self.places.give_back(self.tables, head, needed as u32);
+        true
+    }
+
+    /// The virtio-net header of a frame that takes `buffers` buffers.
+    #[inline]
+    fn header(&self, frame: &Frame, buffers: u16) -> [u8; 12] {
+        let mut header = [0; 12];
+        if frame.flags & OFFLOADS != 0 && self.tables.features().guest_takes_partial() {
+            header[..vnet::VNET_BYTES].copy_from_slice(&vnet::describe(frame));
+        }
+        header[10..].copy_from_slice(&buffers.to_le_bytes());
+        header
+    }
+
+    /// Copies one frame into as many buffers as it needs.
     fn put(&mut self, frame: &Frame) -> Result<Put, Fault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let features = self.ring.features();
+        let features = self.tables.features();
         let header_bytes = features.header_bytes();
         let needed = header_bytes + frame.len();
         let mut chain = Chain::default();
@@ -147,26 +215,21 @@ impl Burst<'_> {
             if chain.cut || buffers.is_full() || (!buffers.is_empty() && !features.mergeable()) {
                 return Ok(Put::TooBig);
             }
-            if buffers.len() >= usize::from(self.ring.waiting()) {
+            if buffers.len() >= usize::from(self.places.waiting()) {
                 return Ok(Put::Short);
             }
-            let head = self.ring.head(buffers.len())?;
+            let head = self.places.head(self.tables, buffers.len())?;
             let before = chain.bytes();
-            self.ring.walk(head, Way::ToGuest, &mut chain)?;
+            self.tables.walk(head, Way::ToGuest, &mut chain)?;
             buffers.push((head, chain.bytes() - before));
         }
-        let mut header = [0; 12];
-        if features.guest_takes_partial() {
-            header[..vnet::VNET_BYTES].copy_from_slice(&vnet::describe(frame));
-        }
-        header[10..].copy_from_slice(&(buffers.len() as u16).to_le_bytes());
+        let header = self.header(frame, buffers.len() as u16);
         copy_in(&chain, &header[..header_bytes], frame.data());
-        drop(chain);
         let mut rest = needed;
         for (head, room) in buffers {
             let n = room.min(rest);
             rest -= n;
-            self.ring.give_back(head, n as u32);
+            self.places.give_back(self.tables, head, n as u32);
         }
         Ok(Put::Sent)
     }

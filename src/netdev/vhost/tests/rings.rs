@@ -5,6 +5,7 @@ use super::reference::{self, Memory, Sent, Tables};
 use crate::vhost::counts::Counts;
 use crate::vhost::features::Features;
 use crate::vhost::memory::RingMemory;
+use crate::vhost::pool::Buffers;
 use crate::vhost::receive::receive;
 use crate::vhost::ring::{Fault, Ring};
 use crate::vhost::transmit::{Limits, transmit};
@@ -140,7 +141,7 @@ proptest! {
         let mut ring = ring(&guest, &driver, scene.features(PLAIN), scene.base);
         let mut batch = Batch::new();
         let counts = Counts::default();
-        let (_, result) = receive(&mut ring, &mut batch, &counts);
+        let (_, result) = receive(&mut ring, &mut batch, &mut Buffers::new(64), &counts);
         prop_assert_eq!(result.err(), fault);
         let got: Vec<_> = batch.iter().map(|f| f.data().to_vec()).collect();
         let good: Vec<_> = want.iter().filter_map(|p| p.clone().ok()).collect();
@@ -196,14 +197,24 @@ fn a_loop_and_an_endless_table_end() {
     driver.offer(&guest, 0);
     let mut looped = ring(&guest, &driver, Features(PLAIN), 0);
     let mut batch = Batch::new();
-    let (_, result) = receive(&mut looped, &mut batch, &Counts::default());
+    let (_, result) = receive(
+        &mut looped,
+        &mut batch,
+        &mut Buffers::new(64),
+        &Counts::default(),
+    );
     assert_eq!(result, Err(Fault::Loop));
 
     // An indirect table that names itself.
     driver.describe(&guest, 0, descriptor(TABLES, 32, INDIRECT, 0));
     guest.write(TABLES, &descriptor(TABLES, 32, INDIRECT, 0));
     let mut nested = ring(&guest, &driver, Features(PLAIN), 0);
-    let (_, result) = receive(&mut nested, &mut batch, &Counts::default());
+    let (_, result) = receive(
+        &mut nested,
+        &mut batch,
+        &mut Buffers::new(64),
+        &Counts::default(),
+    );
     assert_eq!(result, Err(Fault::Indirect));
 }
 
@@ -229,7 +240,11 @@ fn a_burst_of_chains_of_nothing_has_an_end() {
     let mut bursts = 0;
     while driver.take_all(&guest).len() < 32 && bursts < 32 {
         let before = driver.seen;
-        assert!(receive(&mut ring, &mut batch, &counts).1.is_ok());
+        assert!(
+            receive(&mut ring, &mut batch, &mut Buffers::new(64), &counts)
+                .1
+                .is_ok()
+        );
         assert!(driver.used_index(&guest).wrapping_sub(before) <= 6);
         bursts += 1;
         if driver.used_index(&guest) == 32 {
@@ -252,7 +267,7 @@ fn interrupts_come_when_the_guest_asked_for_them() {
             driver.offer(&guest, driver.offered % 16);
         }
         let mut batch = Batch::new();
-        receive(ring, &mut batch, &Counts::default()).0
+        receive(ring, &mut batch, &mut Buffers::new(64), &Counts::default()).0
     };
     // By index: the first time always, then when used index 5 (the sixth entry) is passed.
     let mut by_index = ring(&guest, &driver, Features(PLAIN | EVENTS), 0);
@@ -311,9 +326,14 @@ fn checksums_are_left_to_who_can_do_them() {
         driver.offer(&guest, 0);
         let mut ring = ring(&guest, &driver, Features(features), 0);
         let mut batch = Batch::new();
-        receive(&mut ring, &mut batch, &Counts::default())
-            .1
-            .unwrap();
+        receive(
+            &mut ring,
+            &mut batch,
+            &mut Buffers::new(64),
+            &Counts::default(),
+        )
+        .1
+        .unwrap();
         batch.pop().unwrap()
     };
     let partial = take(PLAIN | CSUM, 1);
