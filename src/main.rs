@@ -1,5 +1,6 @@
 //! The `ringway` binary: everything is in the `vswitchd` room.
 
 fn main() -> std::process::ExitCode {
+    base::requires::check("ringway");
     vswitchd::main()
 }

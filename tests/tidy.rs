@@ -33,6 +33,7 @@ const UNSAFE: &[&str] = &[
     "src/base/cpu.rs",
     "src/base/pages.rs",
     "src/base/poll.rs",
+    "src/base/requires.rs",
     "src/netdev/afxdp/rings.rs",
     "src/netdev/dpdk/burst.rs",
     "src/netdev/dpdk/library.rs",

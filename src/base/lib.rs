@@ -8,6 +8,7 @@
 //! * [`pages`]: large arrays on large pages.
 //! * [`poll`]: waiting for descriptors.
 //! * [`cpu`]: cores, pinning, NUMA nodes.
+//! * [`requires`]: what the build needs of the processor.
 //! * [`hash`]: the seeded flow hash.
 //! * [`rng`]: a small seeded generator for simulations and fault injection.
 
@@ -17,5 +18,6 @@ pub mod hash;
 pub mod log;
 pub mod pages;
 pub mod poll;
+pub mod requires;
 pub mod rng;
 pub mod sync;

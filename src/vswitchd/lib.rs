@@ -32,6 +32,7 @@ mod vlog;
 
 /// The program. Called by the name `ovs-vswitchd` it takes that program's command line.
 #[must_use]
+#[inline(never)] // nothing of it before the check of the processor
 pub fn main() -> std::process::ExitCode {
     cli::main()
 }
