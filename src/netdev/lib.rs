@@ -41,6 +41,9 @@ pub use device::{
 pub use error::{NetdevError, os_error};
 pub use linux::changes;
 pub use registry::{OpenDevice, Registry, configure, parse_name};
+/// Parts of this room, to be driven by benches.
+#[cfg(feature = "drivers")]
+pub use vhost::driver as drivers;
 
 /// The classes of real devices, to be registered at start.
 #[must_use]

@@ -312,6 +312,8 @@ unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
         32..=64 => unsafe { copy_ends::<32>(from, to, n) },
         // SAFETY: as above.
         16..=31 => unsafe { copy_ends::<16>(from, to, n) },
+        // SAFETY: as above.
+        8..=15 => unsafe { copy_ends::<8>(from, to, n) },
         // SAFETY: as this function's own.
         _ => unsafe { std::ptr::copy_nonoverlapping(from, to, n) },
     }
@@ -415,14 +417,23 @@ impl Span<'_> {
     /// Has the first lines fetched: a short packet and the header in front of it.
     #[inline]
     pub(super) fn fetch(&self) {
-        prefetch_read(self.ptr.as_ptr());
-        prefetch_read(self.ptr.as_ptr().wrapping_add(64));
+        self.first_lines(prefetch_read);
     }
     /// The same, to be written.
     #[inline]
     pub(super) fn fetch_to_write(&self) {
-        prefetch_write(self.ptr.as_ptr());
-        prefetch_write(self.ptr.as_ptr().wrapping_add(64));
+        self.first_lines(prefetch_write);
+    }
+    #[inline]
+    fn first_lines(&self, fetch: impl Fn(*const u8)) {
+        /// A header and a packet of 60 bytes.
+        const SHORT: usize = 72;
+        let first = self.ptr.as_ptr().cast_const();
+        let last = first.wrapping_add(self.len.min(SHORT) - 1);
+        fetch(first);
+        if (first as usize ^ last as usize) >= 64 {
+            fetch(last);
+        }
     }
 
     /// Descriptor `i` of a table, read once.
@@ -591,7 +602,13 @@ impl RingMemory {
             unsafe { AtomicU32::from_ptr(ptr.as_ptr()) }.store(value.to_le(), Ordering::Relaxed);
         }
     }
-    /// Lets the guest see what was given back up to `index`, before we read anything else of it.
+    /// Lets the guest see what was given back up to `index`.
+    #[inline]
+    pub(super) fn show(&self, index: u16) {
+        self.half(self.used, 2)
+            .store(index.to_le(), Ordering::Release); // pairs with the guest's barrier
+    }
+    /// The same, before we read anything else of it.
     #[inline]
     pub(super) fn publish(&self, index: u16) {
         // Sequentially consistent, with the loads of what the guest wants: each side writes, then reads what

@@ -20,7 +20,11 @@ mod call;
 mod connection;
 mod counts;
 mod device;
+#[cfg(feature = "drivers")]
+pub mod driver;
 mod features;
+#[cfg(any(test, feature = "drivers"))]
+mod guest;
 mod memory;
 mod pool;
 mod queue;

@@ -103,22 +103,34 @@ impl Buffers {
         }
     }
 
-    /// A frame of `len` bytes with [`HEADROOM`] in front. Its data is whatever the buffer held.
+    /// A frame of `len` bytes with [`HEADROOM`] in front. `write` fills it, and `before` bytes in front of it.
     #[inline]
-    pub(super) fn take(&mut self, len: usize) -> Frame {
-        if len > BUFFER_BYTES - HEADROOM {
-            return HeapPool::global().alloc(len);
-        }
-        let Some(n) = self.free.pop() else {
-            return HeapPool::global().alloc(len);
+    pub(super) fn take(
+        &mut self,
+        before: usize,
+        len: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Frame {
+        debug_assert!(before <= HEADROOM);
+        let n = match self.free.pop() {
+            Some(n) if len <= BUFFER_BYTES - HEADROOM => n,
+            other => {
+                self.free.extend(other);
+                return from_heap(before, len, write);
+            }
         };
         self.given += 1;
         // SAFETY: n is below the number of buffers.
-        let base = unsafe { self.slab.memory.add(LINES * n as usize) };
-        // SAFETY: buffer n was in the free list, so it is in no frame; headroom and data fit; it is counted.
+        let base = unsafe { self.slab.memory.add(LINES * n as usize) }.cast::<u8>();
+        // SAFETY: HEADROOM and what follows is inside the buffer.
+        let data = unsafe { base.add(HEADROOM - before) };
+        // SAFETY: before <= HEADROOM and HEADROOM + len <= BUFFER_BYTES; buffer n was in the free list, so nobody
+        // else has it; any bytes are bytes, and new() wrote zeros.
+        write(unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), before + len) });
+        // SAFETY: the buffer is nobody else's; headroom and data fit; it is counted.
         unsafe {
             Frame::from_parts(FrameParts {
-                base: base.cast(),
+                base,
                 capacity: BUFFER_BYTES as u32,
                 start: HEADROOM as u32,
                 len: len as u32,
@@ -127,6 +139,17 @@ impl Buffers {
             })
         }
     }
+}
+
+#[cold]
+fn from_heap(before: usize, len: usize, write: impl FnOnce(&mut [u8])) -> Frame {
+    let mut frame = HeapPool::global().alloc(len);
+    let grown = frame.push(before);
+    debug_assert!(grown, "headroom is larger");
+    write(frame.data_mut());
+    let shrunk = frame.pull(before);
+    debug_assert!(shrunk);
+    frame
 }
 
 impl Drop for Buffers {
@@ -150,7 +173,7 @@ mod tests {
     fn buffers_are_disjoint_come_home_and_run_out_into_the_heap() {
         let mut buffers = Buffers::new(4);
         buffers.refresh();
-        let mut frames: Vec<_> = (0..6u8).map(|_| buffers.take(1800)).collect();
+        let mut frames: Vec<_> = (0..6u8).map(|_| buffers.take(0, 1800, |_| {})).collect();
         frames
             .iter_mut()
             .zip(0..)
@@ -169,13 +192,18 @@ mod tests {
         assert_eq!(buffers.slab.outstanding(), 0);
         buffers.refresh();
         assert_eq!(buffers.free.len(), 4);
-        assert!(!buffers.take(60_000).pool().same(&pool));
+        assert!(
+            !buffers
+                .take(12, 60_000, |b| assert_eq!(b.len(), 60_012))
+                .pool()
+                .same(&pool)
+        );
     }
 
     #[test]
     fn frames_outlive_their_queue() {
         let mut buffers = Buffers::new(2);
-        let mut frame = buffers.take(100);
+        let mut frame = buffers.take(0, 100, |_| {});
         drop(buffers);
         frame.data_mut().fill(7);
         assert!(frame.data().iter().all(|b| *b == 7));

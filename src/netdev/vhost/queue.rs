@@ -2,10 +2,10 @@
 
 use super::pool::{BUFFERS, Buffers};
 use super::receive::receive;
-use super::ring::Fault;
+use super::ring::{Fault, Ring};
 use super::shared::Shared;
 use super::transmit::transmit;
-use super::vring::Vring;
+use super::vring::{State, Vring};
 use super::waker::Waker;
 use crate::device::{RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
@@ -53,11 +53,20 @@ impl VhostRx {
     fn vring(&self) -> &Vring {
         &self.shared.vrings[self.index]
     }
+
+    /// Calls the guest for what the last burst gave back, if it waits for that.
+    fn settle_calls(&self, state: &mut State) {
+        let asks = |ring: &mut Ring| ring.places.asks(&ring.tables);
+        if state.ring.as_mut().is_some_and(asks) {
+            state.call(&self.shared.caller, &self.vring().counts);
+        }
+    }
 }
 
 impl Drop for VhostRx {
     fn drop(&mut self) {
         let mut state = self.vring().lock();
+        self.settle_calls(&mut state);
         if state
             .waker
             .as_ref()
@@ -129,6 +138,7 @@ impl RxQueue for VhostRx {
             return false;
         };
         self.asked = true;
+        self.settle_calls(&mut state);
         state.ring.as_mut().is_none_or(|r| r.ask_for_kicks())
     }
 

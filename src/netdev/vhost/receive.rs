@@ -32,7 +32,8 @@ pub(super) enum Loss {
     BadOffload,
 }
 
-/// Moves packets from the ring to the batch. True when the guest wants to be called.
+/// Moves packets from the ring to the batch. True when the guest wants to be called, for what it was given
+/// back by the call before: see [`Places::show`](super::ring::Places::show).
 ///
 /// # Errors
 /// The guest did what no driver does; what came before that is in the batch.
@@ -42,10 +43,12 @@ pub(super) fn receive(
     buffers: &mut Buffers,
     counts: &Counts,
 ) -> (bool, Result<(), Fault>) {
+    let call = ring.places.asks(&ring.tables);
     let mut tally = Tally::new(counts);
     let result = take_burst(ring, batch, buffers, &mut tally);
     tally.close();
-    (ring.places.publish(&ring.tables), result)
+    ring.places.show(&ring.tables);
+    (call, result)
 }
 
 fn take_burst(
@@ -75,13 +78,13 @@ fn take_burst(
             if followed >= BURST_DESCRIPTORS {
                 break;
             }
-            let packet = match ahead.span {
+            let taken = match ahead.span {
                 Some(span) => {
                     followed += 1;
-                    take_simple(tables, span, buffers)
+                    take_simple(tables, span, buffers, batch)
                 }
-                None => match take(tables, ahead.head, &mut followed, buffers) {
-                    Ok(packet) => packet,
+                None => match take(tables, ahead.head, &mut followed, buffers, batch) {
+                    Ok(taken) => taken,
                     Err(fault) => {
                         result = Err(fault);
                         break;
@@ -89,12 +92,8 @@ fn take_burst(
                 },
             };
             done.push(ahead.head);
-            match packet {
-                Ok(frame) => {
-                    tally.packet(frame.data());
-                    // There is room.
-                    drop(batch.push(frame));
-                }
+            match taken {
+                Ok(()) => tally.packet(batch.last().map_or(&[], Frame::data)),
                 Err(loss) => tally.lost(loss),
             }
         }
@@ -116,35 +115,42 @@ fn judge(bytes: usize, header_bytes: usize) -> Result<usize, Loss> {
     }
 }
 
-/// Copies a packet that is in one piece, its header into the headroom.
+/// Copies a packet that is in one piece, its header into the headroom, and puts it into the batch.
 #[inline]
-fn take_simple(tables: &Tables, span: Span<'_>, buffers: &mut Buffers) -> Result<Frame, Loss> {
+fn take_simple(
+    tables: &Tables,
+    span: Span<'_>,
+    buffers: &mut Buffers,
+    batch: &mut Batch,
+) -> Result<(), Loss> {
     let header_bytes = tables.features().header_bytes();
     let len = judge(span.len(), header_bytes)?;
-    let mut frame = buffers.take(len);
-    let grown = frame.push(header_bytes);
-    debug_assert!(grown, "headroom is far larger");
-    span.read(frame.data_mut());
     let mut vnet: VnetHeader = [0; VNET_BYTES];
-    if tables.features().guest_sends_partial() {
-        vnet.copy_from_slice(&frame.data()[..VNET_BYTES]);
-    }
-    let shrunk = frame.pull(header_bytes);
-    debug_assert!(shrunk);
-    finish(tables, vnet, frame)
+    let partial = tables.features().guest_sends_partial();
+    let frame = buffers.take(header_bytes, len, |to| {
+        span.read(to);
+        if partial {
+            vnet.copy_from_slice(&to[..VNET_BYTES]);
+        }
+    });
+    // There is room.
+    drop(batch.push(frame));
+    finish(vnet, batch)
 }
 
-/// Reads the header into the frame.
+/// Reads the header into the batch's last frame; a frame that has a bad one goes.
 #[inline]
-fn finish(tables: &Tables, mut vnet: VnetHeader, mut frame: Frame) -> Result<Frame, Loss> {
-    if tables.features().guest_sends_partial() {
-        // A guest may ask for a checksum, not vouch for one.
-        vnet[0] &= NEEDS_CSUM;
-        if vnet[..2] != [0, 0] && !vnet::apply(&vnet, &mut frame) {
-            return Err(Loss::BadOffload);
-        }
+fn finish(mut vnet: VnetHeader, batch: &mut Batch) -> Result<(), Loss> {
+    // A guest may ask for a checksum, not vouch for one.
+    vnet[0] &= NEEDS_CSUM;
+    if vnet[..2] == [0, 0] {
+        return Ok(());
     }
-    Ok(frame)
+    if batch.last_mut().is_some_and(|f| vnet::apply(&vnet, f)) {
+        return Ok(());
+    }
+    drop(batch.pop());
+    Err(Loss::BadOffload)
 }
 
 /// Copies the packet of any chain.
@@ -154,7 +160,8 @@ fn take(
     head: u16,
     followed: &mut usize,
     buffers: &mut Buffers,
-) -> Result<Result<Frame, Loss>, Fault> {
+    batch: &mut Batch,
+) -> Result<Result<(), Loss>, Fault> {
     let mut chain = Chain::default();
     tables.walk(head, Way::FromGuest, &mut chain)?;
     *followed += chain.descriptors;
@@ -165,11 +172,15 @@ fn take(
         Err(loss) => return Ok(Err(loss)),
     };
     let mut header = [0; 12];
-    let mut frame = buffers.take(len);
-    copy_out(&chain, &mut header[..header_bytes], frame.data_mut());
+    let frame = buffers.take(0, len, |to| {
+        copy_out(&chain, &mut header[..header_bytes], to);
+    });
+    drop(batch.push(frame));
     let mut vnet: VnetHeader = [0; VNET_BYTES];
-    vnet.copy_from_slice(&header[..VNET_BYTES]);
-    Ok(finish(tables, vnet, frame))
+    if tables.features().guest_sends_partial() {
+        vnet.copy_from_slice(&header[..VNET_BYTES]);
+    }
+    Ok(finish(vnet, batch))
 }
 
 /// Fills the header and then the data, which together are as long as the chain.

@@ -290,6 +290,32 @@ impl Places {
         }
         // The guest must see the index before we look whether it sleeps; pairs with its own barrier.
         tables.memory.publish(self.used);
+        self.wants_call(tables)
+    }
+
+    /// Shows the guest what was given back, and leaves it to [`Places::asks`] whether it wants to be called: for
+    /// a ring that is polled, so that the barrier between the two need not wait for the burst's writes.
+    #[inline]
+    pub(super) fn show(&mut self, tables: &Tables) {
+        self.write(tables);
+        if self.called != Some(self.used) {
+            tables.memory.show(self.used);
+        }
+    }
+
+    /// True when the guest wants to be called for what it was shown.
+    #[inline]
+    pub(super) fn asks(&mut self, tables: &Tables) -> bool {
+        if self.called == Some(self.used) {
+            return false;
+        }
+        // As in publish(); by now the index is long written.
+        fence(Ordering::SeqCst);
+        self.wants_call(tables)
+    }
+
+    #[inline]
+    fn wants_call(&mut self, tables: &Tables) -> bool {
         let before = self.called.replace(self.used);
         if !tables.features.event_index() {
             return tables.memory.available_flags() & SILENT == 0;

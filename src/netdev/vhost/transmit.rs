@@ -18,6 +18,9 @@ const BUFFERS_MAX: usize = 64;
 /// What a header can say of a frame.
 const OFFLOADS: u8 = RxFlags::CSUM_PARTIAL | RxFlags::CSUM_GOOD | RxFlags::GSO;
 
+/// The header of a frame without any of them, in one buffer.
+static PLAIN: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+
 /// How a port sends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -184,7 +187,11 @@ impl Burst<'_> {
         if span.len() < needed || self.fault.is_some() {
             return false;
         }
-        span.write(&self.header(frame, 1)[..header_bytes]);
+        if frame.flags & OFFLOADS == 0 {
+            span.write(&PLAIN[..header_bytes]);
+        } else {
+            span.write(&self.header(frame, 1)[..header_bytes]);
+        }
         span.skip(header_bytes).write(frame.data());
         self.places.give_back(self.tables, head, needed as u32);
         true

@@ -1,7 +1,6 @@
 //! Guests and frontends that do what none does: each loses its connection or its ring, the port survives
 //! and serves the next one, and nothing is left open.
 
-use super::guest::{Guest, INDIRECT, NEXT, REGION, USER, WRITE, descriptor};
 use super::messages::{
     ADD_MEM_REG, Events, FEATURES, Frontend, NET_SET_MTU, REM_MEM_REG, SET_FEATURES, SET_MEM_TABLE,
     SET_PROTOCOL_FEATURES, SET_VRING_ADDR, SET_VRING_BASE, SET_VRING_CALL, SET_VRING_ENABLE,
@@ -9,6 +8,7 @@ use super::messages::{
 };
 use super::port::{Bench, until};
 use crate::device::Device;
+use crate::vhost::guest::{Guest, INDIRECT, NEXT, REGION, USER, WRITE, descriptor};
 use base::sync::{Arc, spawn};
 use packet::{Batch, HeapPool};
 use proptest::prelude::*;
@@ -178,7 +178,9 @@ fn half_a_message_holds_nobody_up() {
 }
 
 /// A connected guest whose ring out of the guest (1) and into it (0) can be spoiled.
-fn spoiled(spoil: impl FnOnce(&Bench, &mut [(super::guest::Driver, Events)])) -> (Bench, String) {
+fn spoiled(
+    spoil: impl FnOnce(&Bench, &mut [(crate::vhost::guest::Driver, Events)]),
+) -> (Bench, String) {
     let bench = Bench::new();
     let (mut frontend, mut rings) = bench.connect(1);
     spoil(&bench, &mut rings);

@@ -1,6 +1,6 @@
 //! A frontend for tests: vhost-user messages by hand, the right ones and any others.
 
-use super::guest::{Driver, Guest, REGION, USER};
+use crate::vhost::guest::{Driver, Guest, REGION, USER};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs::File;
 use std::io::{IoSlice, Read};

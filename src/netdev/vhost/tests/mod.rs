@@ -1,6 +1,5 @@
 //! Tests of vhost-user ports: rings against a plain twin, a well-behaved guest, and hostile ones.
 
-mod guest;
 mod hostile;
 mod messages;
 mod port;

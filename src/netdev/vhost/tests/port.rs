@@ -1,12 +1,12 @@
 //! A port and a guest that behaves: traffic, queues, memory, interrupts, both ways of connecting.
 
-use super::guest::{Driver, Guest, NEXT, REGION, WRITE, descriptor};
 use super::messages::{
     ADD_MEM_REG, Events, FEATURES, Frontend, GET_MAX_MEM_SLOTS, GET_QUEUE_NUM, NET_SET_MTU,
     REM_MEM_REG, SET_VRING_CALL, SET_VRING_ENABLE, SET_VRING_KICK, longs, words,
 };
 use crate::device::{Device, Provider, RxQueue, TxQueue};
 use crate::vhost::VhostProvider;
+use crate::vhost::guest::{Driver, Guest, NEXT, REGION, WRITE, descriptor};
 use base::sync::{Arc, AtomicBool, Ordering, spawn};
 use packet::{Batch, HeapPool};
 use std::os::fd::AsFd;
