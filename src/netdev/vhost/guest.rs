@@ -1,14 +1,11 @@
 //! A guest for tests and benches: memory in files, and the driver's side of rings in it. It reads and writes the files,
 //! never mapping them, so that what it sees is what is in the memory that the switch has mapped.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        clippy::unwrap_used,
-        reason = "benches need less than tests; without a guest neither can go on"
-    )
+#![expect(
+    clippy::unwrap_used,
+    reason = "without a guest neither tests nor benches can go on"
 )]
+#![cfg_attr(not(test), expect(dead_code, reason = "benches need less than tests"))]
 
 use crate::vhost::memory::{GuestMemory, RegionSpec, RingAddresses};
 use rustix::fs::{MemfdFlags, memfd_create};
