@@ -35,6 +35,7 @@ const UNSAFE: &[&str] = &[
     "src/base/poll.rs",
     "src/base/requires.rs",
     "src/netdev/afxdp/rings.rs",
+    "src/netdev/afxdp/sockopt.rs",
     "src/netdev/dpdk/burst.rs",
     "src/netdev/dpdk/library.rs",
     "src/netdev/linux/ioctl.rs",

@@ -1,6 +1,6 @@
 //! Options of an `afxdp` port, in Open vSwitch's spelling.
 
-use super::QUEUES_MAX;
+use super::{QUEUES_MAX, RING_SIZE, TX_BUDGET_MIN};
 use crate::device::Config;
 use crate::error::NetdevError;
 
@@ -27,6 +27,33 @@ impl Mode {
     }
 }
 
+/// Something that is used when it can be had and pays, unless the operator says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Choice {
+    /// As we see fit.
+    #[default]
+    Auto,
+    /// Always; a kernel that cannot do it refuses the port.
+    On,
+    /// Never.
+    Off,
+}
+
+impl Choice {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "true",
+            Self::Off => "false",
+        }
+    }
+
+    fn parse(value: &str) -> Option<Self> {
+        let all = [Self::Auto, Self::On, Self::Off];
+        all.into_iter().find(|c| c.name() == value)
+    }
+}
+
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Options {
@@ -34,6 +61,12 @@ pub(super) struct Options {
     pub(super) mode: Option<Mode>,
     pub(super) need_wakeup: bool,
     pub(super) n_rxq: u32,
+    /// The packet thread runs the device's receive side itself, when it finds nothing.
+    pub(super) busy_poll: Choice,
+    /// Packets may span several buffers.
+    pub(super) multi_buffer: Choice,
+    /// Descriptors that one wakeup may send in copy mode; `None` is a whole ring.
+    pub(super) tx_budget: Option<u32>,
 }
 
 impl Default for Options {
@@ -42,6 +75,9 @@ impl Default for Options {
             mode: None,
             need_wakeup: true,
             n_rxq: 1,
+            busy_poll: Choice::Auto,
+            multi_buffer: Choice::Auto,
+            tx_budget: None,
         }
     }
 }
@@ -64,44 +100,78 @@ impl Options {
         let mut options = Self::default();
         let mut unknown = Vec::new();
         for (key, value) in config {
-            let bad = |expected: String| NetdevError::BadOption {
-                dev: dev.to_owned(),
-                key: key.clone(),
-                value: value.clone(),
-                expected,
-            };
-            match key.as_str() {
-                "xdp-mode" | "xdp_mode" => {
-                    options.mode = match value.as_str() {
-                        "best-effort" => None,
-                        name => Some(
-                            Mode::ALL
-                                .into_iter()
-                                .find(|m| m.name() == name)
-                                .ok_or_else(|| {
-                                    bad("best-effort, native-with-zerocopy, native or generic"
-                                        .into())
-                                })?,
-                        ),
-                    };
+            match options.set(key, value) {
+                Ok(true) => {}
+                Ok(false) => unknown.push(key.clone()),
+                Err(expected) => {
+                    return Err(NetdevError::BadOption {
+                        dev: dev.to_owned(),
+                        key: key.clone(),
+                        value: value.clone(),
+                        expected,
+                    });
                 }
-                "use-need-wakeup" | "use_need_wakeup" => {
-                    options.need_wakeup = match value.as_str() {
-                        "true" => true,
-                        "false" => false,
-                        _ => return Err(bad("true or false".into())),
-                    };
-                }
-                "n_rxq" => {
-                    let n = value.parse().ok().filter(|n| (1..=QUEUES_MAX).contains(n));
-                    options.n_rxq =
-                        n.ok_or_else(|| bad(format!("a number from 1 to {QUEUES_MAX}")))?;
-                }
-                _ => unknown.push(key.clone()),
             }
         }
         Ok((options, unknown))
     }
+
+    /// Sets one option; false when there is none of that name, an error with what would do instead.
+    fn set(&mut self, key: &str, value: &str) -> Result<bool, String> {
+        let choice = || Choice::parse(value).ok_or_else(|| "auto, true or false".to_owned());
+        match key {
+            "xdp-mode" | "xdp_mode" => {
+                let named = Mode::ALL.into_iter().find(|m| m.name() == value);
+                if named.is_none() && value != "best-effort" {
+                    return Err("best-effort, native-with-zerocopy, native or generic".to_owned());
+                }
+                self.mode = named;
+            }
+            "use-need-wakeup" | "use_need_wakeup" => {
+                self.need_wakeup = match value {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err("true or false".to_owned()),
+                };
+            }
+            "n_rxq" => self.n_rxq = number(value, 1, QUEUES_MAX)?,
+            "busy-poll" => self.busy_poll = choice()?,
+            "multi-buffer" => self.multi_buffer = choice()?,
+            "tx-budget" => {
+                self.tx_budget = match value {
+                    "auto" => None,
+                    _ => Some(number(value, TX_BUDGET_MIN, RING_SIZE)?),
+                };
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What was asked for, as options; what was left to us is named only where that tells something.
+    pub(super) fn shown(&self) -> Config {
+        let mut config = Config::new();
+        config.insert("n_rxq".into(), self.n_rxq.to_string());
+        config.insert("xdp-mode".into(), self.mode_name().into());
+        config.insert("use-need-wakeup".into(), self.need_wakeup.to_string());
+        for (key, choice) in [
+            ("busy-poll", self.busy_poll),
+            ("multi-buffer", self.multi_buffer),
+        ] {
+            if choice != Choice::Auto {
+                config.insert(key.into(), choice.name().into());
+            }
+        }
+        if let Some(n) = self.tx_budget {
+            config.insert("tx-budget".into(), n.to_string());
+        }
+        config
+    }
+}
+
+fn number(value: &str, min: u32, max: u32) -> Result<u32, String> {
+    let n = value.parse().ok().filter(|n| (min..=max).contains(n));
+    n.ok_or_else(|| format!("a number from {min} to {max}"))
 }
 
 #[cfg(test)]
@@ -122,6 +192,9 @@ mod tests {
             ("xdp-mode", "native"),
             ("use-need-wakeup", "false"),
             ("n_rxq", "4"),
+            ("busy-poll", "true"),
+            ("multi-buffer", "false"),
+            ("tx-budget", "64"),
             ("color", "red"),
         ])
         .unwrap();
@@ -130,11 +203,17 @@ mod tests {
             Options {
                 mode: Some(Mode::Native),
                 need_wakeup: false,
-                n_rxq: 4
+                n_rxq: 4,
+                busy_poll: Choice::On,
+                multi_buffer: Choice::Off,
+                tx_budget: Some(64),
             }
         );
         assert_eq!(unknown, ["color"]);
         assert_eq!(parse(&[]).unwrap().0.modes(), Mode::ALL);
+        let shown = o.shown();
+        let again: Vec<_> = shown.iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(parse(&again).unwrap(), (o, Vec::new()));
     }
 
     #[test]
@@ -143,6 +222,10 @@ mod tests {
             ("xdp-mode", "fast"),
             ("n_rxq", "0"),
             ("use-need-wakeup", "maybe"),
+            ("busy-poll", "yes"),
+            ("multi-buffer", "2"),
+            ("tx-budget", "31"),
+            ("tx-budget", "2049"),
         ] {
             let text = parse(&[(key, value)]).unwrap_err().to_string();
             assert!(

@@ -1,6 +1,8 @@
 //! Classes `afxdp` and `afxdp-nonpmd`: kernel devices by AF_XDP sockets, one per rx queue, polled by packet threads.
 //!
 //! * [`config`]: options and their order of modes.
+//! * [`gather`]: packets of several buffers put together.
+//! * [`sockopt`]: what the kernel offers sockets of this kind, asked for and probed.
 //! * [`program`]: our XDP program, held by a `bpf_link` that the kernel takes off when we die.
 //! * [`rings`]: one socket with its UMEM: the only place that talks to `xsk-rs`.
 //! * [`pool`]: the UMEM's rx frames as a [`packet::FramePool`].
@@ -12,11 +14,13 @@
 //! ports know nothing of each other, and a slow one cannot starve another of frames.
 
 mod config;
+mod gather;
 mod pool;
 mod port;
 mod program;
 mod queue;
 mod rings;
+mod sockopt;
 
 use crate::device::{Device, Provider};
 use crate::error::NetdevError;
@@ -31,6 +35,8 @@ const RX_FRAMES: u32 = 4096;
 const TX_FRAMES: u32 = 2048;
 /// Entries of each of the four rings.
 const RING_SIZE: u32 = 2048;
+/// Descriptors that one wakeup sends in copy mode on kernels where that cannot be set: the least it can be set to.
+const TX_BUDGET_MIN: u32 = 32;
 /// Bytes in front of received data: the kernel's `XDP_PACKET_HEADROOM`.
 const XDP_HEADROOM: u32 = packet::HEADROOM as u32;
 /// Queues a port may have: entries of the program's map.

@@ -4,18 +4,20 @@
 //! attaches and every queue's socket binds. The kernel lets go of a closed socket's queue (and of a closed
 //! program) some 20 ms late, so EBUSY is tried again for half a second.
 
-use super::config::{Mode, Options};
+use super::config::{Choice, Mode, Options};
+use super::gather::PARTS_MAX;
 use super::program::{Program, foreign};
-use super::queue::{Rx, Shared, Slot, Tx, TxSide};
+use super::queue::{Rx, Shared, Slot, Tx, TxSide, Ways};
 use super::rings::{self, Binding, RxRing};
-use super::{QUEUES_MAX, XDP_HEADROOM};
+use super::sockopt;
+use super::{QUEUES_MAX, RING_SIZE, TX_BUDGET_MIN, XDP_HEADROOM};
 use crate::device::{CONTROL_TXQ, Config, RxQueue, Stats, TxQueue};
 use crate::error::NetdevError;
 use crate::linux::{Link, LinkInfo};
 use crate::port::{Class, no_such_queue};
 use crate::system::SystemTx;
 use base::clock::{monotonic_ns, sleep};
-use base::sync::{Arc, AtomicU32, Mutex, Ordering, lock};
+use base::sync::{Arc, AtomicU32, Mutex, OnceLock, Ordering, lock};
 use packet::HeapPool;
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +32,8 @@ const BUSY_STEP: Duration = Duration::from_millis(10);
 const L2_BYTES: u32 = 14 + 8;
 /// Frame sizes, smaller first: small frames stay in the cache.
 const FRAME_SIZES: [u32; 2] = [2048, 4096];
+/// The largest MTU there is: the length of an IP packet has 16 bits.
+const MTU_MAX: u32 = 65_535;
 
 /// What is special about `afxdp` ports.
 #[derive(Debug, Default)]
@@ -61,8 +65,19 @@ struct Attachment {
     queues: Vec<Queue>,
     options: Options,
     mode: Mode,
-    frame_bytes: u32,
-    partial: bool,
+    layout: Layout,
+    ways: Ways,
+}
+
+impl Attachment {
+    /// Descriptors that one wakeup sends in copy mode.
+    fn tx_budget(&self) -> u32 {
+        if self.queues.iter().all(|q| q.budget_set) {
+            self.options.tx_budget.unwrap_or(RING_SIZE)
+        } else {
+            TX_BUDGET_MIN
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -70,26 +85,79 @@ struct Queue {
     rx: Slot<RxRing>,
     tx: Slot<Box<TxSide>>,
     statistics: OwnedFd,
+    /// One wakeup sends as much as was asked for.
+    budget_set: bool,
 }
 
-/// The frame size that an MTU needs.
-fn frame_bytes(mtu: u32) -> Option<u32> {
-    FRAME_SIZES
-        .into_iter()
-        .find(|size| mtu.saturating_add(L2_BYTES) <= size - XDP_HEADROOM)
+/// How packets lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    frame_bytes: u32,
+    /// A packet may span several frames.
+    multi_buffer: bool,
 }
 
-/// The largest MTU that fits.
-const fn mtu_max() -> u32 {
-    FRAME_SIZES[1] - XDP_HEADROOM - L2_BYTES
+impl Layout {
+    /// What an MTU needs. Where packets may span several frames, they are large ones: a packet has a limited
+    /// number of pieces.
+    fn of(mtu: u32, multi_buffer: Choice, kernel: bool) -> Option<Self> {
+        let fits = |room: u32| mtu.saturating_add(L2_BYTES) <= room;
+        let single = |frame_bytes| Self {
+            frame_bytes,
+            multi_buffer: false,
+        };
+        let large = FRAME_SIZES[1] - XDP_HEADROOM;
+        let several = Self {
+            frame_bytes: FRAME_SIZES[1],
+            multi_buffer: true,
+        };
+        let may = match multi_buffer {
+            Choice::Auto => kernel,
+            Choice::On => true,
+            Choice::Off => false,
+        };
+        match multi_buffer {
+            Choice::Auto | Choice::Off => FRAME_SIZES
+                .into_iter()
+                .find(|size| fits(size - XDP_HEADROOM))
+                .map(single),
+            Choice::On => None,
+        }
+        .or_else(|| (may && fits(large * PARTS_MAX as u32)).then_some(several))
+    }
+
+    /// Needs more than `other` has.
+    fn exceeds(&self, other: &Self) -> bool {
+        self.frame_bytes > other.frame_bytes || self.multi_buffer && !other.multi_buffer
+    }
+
+    /// The largest MTU that fits.
+    fn mtu_max(multi_buffer: Choice, kernel: bool) -> u32 {
+        let single = FRAME_SIZES[1] - XDP_HEADROOM - L2_BYTES;
+        match multi_buffer {
+            Choice::Off => single,
+            Choice::Auto if !kernel => single,
+            Choice::Auto | Choice::On => MTU_MAX,
+        }
+    }
+
+    /// What a device's MTU needs with these options.
+    fn needed(link: &Link, mtu: u32, options: &Options) -> Result<Self, NetdevError> {
+        let (wish, kernel) = (options.multi_buffer, kernel_multi_buffer());
+        let max = Self::mtu_max(wish, kernel);
+        let layout = Self::of(mtu, wish, kernel).filter(|_| mtu <= max);
+        layout.ok_or_else(|| NetdevError::MtuTooLarge {
+            dev: link.name().to_owned(),
+            mtu,
+            max,
+        })
+    }
 }
 
-fn fitting_frame(link: &Link, mtu: u32) -> Result<u32, NetdevError> {
-    frame_bytes(mtu).ok_or_else(|| NetdevError::MtuTooLarge {
-        dev: link.name().to_owned(),
-        mtu,
-        max: mtu_max(),
-    })
+/// Does the kernel carry packets of several buffers?
+fn kernel_multi_buffer() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(sockopt::knows_multi_buffer)
 }
 
 /// Repeats `f` while it says EBUSY, until `deadline_ns`.
@@ -127,8 +195,13 @@ impl Attempt<'_> {
         for &mode in options.modes() {
             match self.try_mode(mode) {
                 Ok(attachment) => {
-                    tracing::info!(target: "netdev_afxdp", "{}: {} mode, {} queue(s), frames of {} bytes",
-                        self.link.name(), mode.name(), options.n_rxq, attachment.frame_bytes);
+                    let Layout {
+                        frame_bytes,
+                        multi_buffer,
+                    } = attachment.layout;
+                    tracing::info!(target: "netdev_afxdp", "{}: {} mode, {} queue(s), frames of {frame_bytes} bytes{}",
+                        self.link.name(), mode.name(), options.n_rxq,
+                        if multi_buffer { ", several to a packet" } else { "" });
                     return Ok(attachment);
                 }
                 Err(e) => {
@@ -148,7 +221,7 @@ impl Attempt<'_> {
     /// Attaches in one mode.
     fn try_mode(&mut self, mode: Mode) -> Result<Attachment, NetdevError> {
         let deadline = monotonic_ns() + BUSY_NS;
-        let frame_bytes = fitting_frame(self.link, self.info.mtu)?;
+        let layout = Layout::needed(self.link, self.info.mtu, &self.options)?;
         let driver = mode != Mode::Generic;
         let index = self.info.index;
         if self
@@ -164,7 +237,10 @@ impl Attempt<'_> {
         let how = Binding {
             zero_copy: mode == Mode::NativeZeroCopy,
             need_wakeup: self.options.need_wakeup,
-            frame_bytes,
+            multi_buffer: layout.multi_buffer,
+            busy_poll: self.options.busy_poll == Choice::On,
+            tx_budget: self.options.tx_budget.unwrap_or(RING_SIZE),
+            frame_bytes: layout.frame_bytes,
         };
         let queues = (0..self.options.n_rxq)
             .map(|i| self.queue(i, how, deadline))
@@ -175,8 +251,11 @@ impl Attempt<'_> {
             queues,
             options: self.options,
             mode,
-            frame_bytes,
-            partial: self.info.kind == "veth",
+            layout,
+            ways: Ways {
+                partial: self.info.kind == "veth",
+                busy_poll: how.busy_poll,
+            },
         })
     }
 
@@ -189,11 +268,13 @@ impl Attempt<'_> {
         let statistics = rings::statistics_fd(&rx).map_err(fail)?;
         let (_, program) = self.program.as_mut().expect("attached before its sockets");
         program.set_socket(i, rx.fd()).map_err(fail)?;
+        let budget_set = tx.budget_set;
         let tx = Box::new(TxSide::new(tx, link, self.shared));
         Ok(Queue {
             rx: Arc::new(Mutex::new(Some(rx))),
             tx: Arc::new(Mutex::new(Some(tx))),
             statistics,
+            budget_set,
         })
     }
 }
@@ -253,12 +334,8 @@ impl Class for Afxdp {
     }
 
     fn get_config(&self) -> Config {
-        let wanted = *lock(&self.wanted);
         let in_use = lock(&self.attached).as_ref().map(|a| a.mode.name());
-        let mut config = Config::new();
-        config.insert("n_rxq".into(), wanted.n_rxq.to_string());
-        config.insert("xdp-mode".into(), wanted.mode_name().into());
-        config.insert("use-need-wakeup".into(), wanted.need_wakeup.to_string());
+        let mut config = lock(&self.wanted).shown();
         if let Some(mode) = in_use {
             config.insert("xdp-mode-in-use".into(), mode.into());
         }
@@ -271,7 +348,8 @@ impl Class for Afxdp {
         self.shared.stuck.store(false, Ordering::Relaxed);
         link.refresh()?;
         let info = link.info();
-        fitting_frame(link, info.mtu)?;
+        let options = *lock(&self.wanted);
+        Layout::needed(link, info.mtu, &options)?;
         if let Some(id) = foreign(link) {
             return Err(NetdevError::XdpBusy {
                 dev: link.name().to_owned(),
@@ -287,7 +365,7 @@ impl Class for Afxdp {
         let mut attempt = Attempt {
             link,
             info,
-            options: *lock(&self.wanted),
+            options,
             shared: &self.shared,
             program: None,
         };
@@ -301,7 +379,9 @@ impl Class for Afxdp {
             Some(a) => {
                 a.options != wanted
                     || detached(link)
-                    || frame_bytes(link.mtu()).is_none_or(|size| size > a.frame_bytes)
+                    || Layout::needed(link, link.mtu(), &wanted)
+                        .ok()
+                        .is_none_or(|layout| layout.exceeds(&a.layout))
                     || self.shared.stuck.load(Ordering::Relaxed)
             }
             None => true,
@@ -327,7 +407,7 @@ impl Class for Afxdp {
         let none = || no_such_queue(link, "open rx queue");
         let a = attached.as_ref().ok_or_else(none)?;
         let slot = &a.queues.get(queue as usize).ok_or_else(none)?.rx;
-        match Rx::open(link, a.partial, slot, &self.shared) {
+        match Rx::open(link, a.ways, slot, &self.shared) {
             Some(rx) => Ok(Box::new(rx)),
             None => Err(in_use(link, "open rx queue")),
         }
@@ -356,7 +436,7 @@ impl Class for Afxdp {
     }
 
     fn check_mtu(&self, link: &Link, mtu: u32) -> Result<(), NetdevError> {
-        fitting_frame(link, mtu).map(drop)
+        Layout::needed(link, mtu, &lock(&self.wanted)).map(drop)
     }
 
     fn status(&self, map: &mut BTreeMap<String, String>) {
@@ -368,6 +448,9 @@ impl Class for Afxdp {
             );
             map.insert("use-need-wakeup".into(), a.options.need_wakeup.to_string());
             map.insert("n_rxq".into(), a.options.n_rxq.to_string());
+            map.insert("busy-poll".into(), a.ways.busy_poll.to_string());
+            map.insert("multi-buffer".into(), a.layout.multi_buffer.to_string());
+            map.insert("tx-budget".into(), a.tx_budget().to_string());
         }
     }
 
@@ -379,7 +462,7 @@ impl Class for Afxdp {
         };
         let mut lost = 0;
         for (i, queue) in a.queues.iter().enumerate() {
-            let Some(s) = rings::statistics(queue.statistics.as_raw_fd()) else {
+            let Some(s) = sockopt::statistics(queue.statistics.as_raw_fd()) else {
                 continue;
             };
             lost += s.rx_dropped + s.rx_ring_full + s.rx_fill_ring_empty_descs;
@@ -431,11 +514,29 @@ mod tests {
 
     #[test]
     fn frames_are_as_small_as_the_mtu_allows() {
-        assert_eq!(frame_bytes(1500), Some(2048));
-        assert_eq!(frame_bytes(1770), Some(2048));
-        assert_eq!(frame_bytes(1771), Some(4096));
-        assert_eq!(frame_bytes(mtu_max()), Some(4096));
-        assert_eq!((frame_bytes(mtu_max() + 1), mtu_max()), (None, 3818));
-        assert_eq!(frame_bytes(u32::MAX), None);
+        let of = |mtu, wish, kernel| {
+            Layout::of(mtu, wish, kernel).map(|l| (l.frame_bytes, l.multi_buffer))
+        };
+        for (wish, kernel) in [
+            (Choice::Auto, true),
+            (Choice::Auto, false),
+            (Choice::Off, true),
+        ] {
+            assert_eq!(of(1500, wish, kernel), Some((2048, false)));
+            assert_eq!(of(1770, wish, kernel), Some((2048, false)));
+            assert_eq!(of(1771, wish, kernel), Some((4096, false)));
+            assert_eq!(of(3818, wish, kernel), Some((4096, false)));
+            assert_eq!(of(u32::MAX, wish, kernel), None);
+        }
+        for (wish, kernel) in [(Choice::Auto, false), (Choice::Off, true)] {
+            assert_eq!(of(3819, wish, kernel), None);
+            assert_eq!(Layout::mtu_max(wish, kernel), 3818);
+        }
+        for (wish, kernel) in [(Choice::Auto, true), (Choice::On, false)] {
+            assert_eq!(of(3819, wish, kernel), Some((4096, true)));
+            assert_eq!(of(MTU_MAX, wish, kernel), Some((4096, true)));
+            assert_eq!(Layout::mtu_max(wish, kernel), MTU_MAX);
+        }
+        assert_eq!(of(1500, Choice::On, true), Some((4096, true)));
     }
 }

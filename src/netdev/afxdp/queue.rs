@@ -5,7 +5,9 @@
 //! socket. A tx queue that several threads share stays in its slot and is used under the slot's lock;
 //! with a queue per thread nothing is locked.
 
-use super::rings::{RxRing, TxRing, statistics};
+use super::gather::PARTS_MAX;
+use super::rings::{RxRing, TxRing};
+use super::sockopt::statistics;
 use crate::device::{RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
 use crate::linux::Link;
@@ -35,14 +37,22 @@ pub(super) struct Shared {
     pub(super) rx_malformed: AtomicU64,
 }
 
+/// How a port's packets are received.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    /// Packets of local senders come with partial checksums and nothing that says so.
+    pub(super) partial: bool,
+    /// Who finds nothing runs the device's receive side.
+    pub(super) busy_poll: bool,
+}
+
 /// The receiving queue.
 #[derive(Debug)]
 pub(super) struct Rx {
     link: Arc<Link>,
     born: u32,
     told: bool,
-    /// Packets of local senders come with partial checksums and nothing that says so.
-    partial: bool,
+    ways: Ways,
     shared: Arc<Shared>,
     slot: Slot<RxRing>,
     /// `Some` until dropped.
@@ -53,7 +63,7 @@ impl Rx {
     /// Takes the rings of a queue; `None` when another thread has them.
     pub(super) fn open(
         link: &Arc<Link>,
-        partial: bool,
+        ways: Ways,
         slot: &Slot<RxRing>,
         shared: &Arc<Shared>,
     ) -> Option<Self> {
@@ -62,7 +72,7 @@ impl Rx {
             born: link.generation(),
             link: Arc::clone(link),
             told: false,
-            partial,
+            ways,
             shared: Arc::clone(shared),
             slot: Arc::clone(slot),
             ring: Some(ring),
@@ -86,10 +96,14 @@ impl RxQueue for Rx {
             });
         }
         let before = batch.len();
-        let partial = self.partial;
+        let (partial, busy_poll) = (self.ways.partial, self.ways.busy_poll);
         let ring = self.ring();
         ring.refill();
-        let n = ring.receive(batch);
+        let mut n = ring.receive(batch);
+        if n == 0 && busy_poll {
+            ring.busy_poll();
+            n = ring.receive(batch);
+        }
         if n == 0 {
             ring.wake();
             let malformed = ring.malformed;
@@ -195,8 +209,9 @@ impl TxSide {
             report.error = frames.len() as u32;
             return report;
         }
-        if self.ring.free() < frames.len() {
-            self.make_room(frames.len());
+        let wanted: usize = frames.iter().map(|f| self.ring.frames_for(f.len())).sum();
+        if self.ring.free() < wanted {
+            self.make_room(wanted);
         }
         let mtu = self.link.mtu();
         for frame in frames {
@@ -236,7 +251,8 @@ impl TxSide {
             self.kick();
             back += self.ring.reap();
         }
-        if back > 0 || self.ring.free() > 0 {
+        // A few may be too few for one packet.
+        if back > 0 || self.ring.free() >= wanted.min(PARTS_MAX) {
             self.watch.moving();
             return;
         }
@@ -255,9 +271,12 @@ impl TxSide {
         }
     }
 
+    /// In copy mode most packets are done with when the kick returns. Their frames are taken back at once, so
+    /// that the same few, still in the cache and known to the TLB, are used again and again.
     fn flush(&mut self) {
         if self.unkicked {
             self.kick();
+            self.ring.reap();
         }
     }
 }

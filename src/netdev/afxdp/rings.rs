@@ -9,7 +9,9 @@
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: ring operations and frame memory are unsafe because descriptors do not own their frames.
 
+use super::gather::{Gather, PACKET_MIN, PARTS_MAX, Part, Step};
 use super::pool::UmemPool;
+use super::sockopt;
 use super::{RING_SIZE, RX_FRAMES, TX_FRAMES, XDP_HEADROOM};
 use base::sync::Arc;
 use packet::{BATCH_MAX, Batch, Frame, FrameParts, PoolOwner};
@@ -21,30 +23,22 @@ use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, SocketConfig, UmemConfig
 use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
-const SOL_XDP: i32 = 283;
-const XDP_STATISTICS: i32 = 7;
-/// `XDP_MAX_TX_SKB_BUDGET`: packets one wakeup may send in copy mode (kernel 6.17; 32 before).
-const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
+/// `XDP_PKT_CONTD`: the packet goes on in the next descriptor.
+const XDP_PKT_CONTD: u32 = 1;
 
 /// How to bind a socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Binding {
     pub(super) zero_copy: bool,
     pub(super) need_wakeup: bool,
+    /// Packets may span several frames.
+    pub(super) multi_buffer: bool,
+    /// [`RxRing::busy_poll`] is going to be called.
+    pub(super) busy_poll: bool,
+    /// Descriptors one wakeup may send in copy mode.
+    pub(super) tx_budget: u32,
     /// 2048 or 4096.
     pub(super) frame_bytes: u32,
-}
-
-/// `struct xdp_statistics`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct XdpStatistics {
-    pub(super) rx_dropped: u64,
-    pub(super) rx_invalid_descs: u64,
-    pub(super) tx_invalid_descs: u64,
-    pub(super) rx_ring_full: u64,
-    pub(super) rx_fill_ring_empty_descs: u64,
-    pub(super) tx_ring_empty_descs: u64,
 }
 
 /// The receiving half of a socket.
@@ -58,9 +52,9 @@ pub(super) struct RxRing {
     descs: Arc<[FrameDesc]>,
     free: Vec<u32>,
     scratch: [FrameDesc; BATCH_MAX],
-    /// The last descriptor belonged to a packet that goes on in the next one.
-    in_chain: bool,
-    /// Packets of several buffers, or with a length that cannot be.
+    /// The packet of several frames that is coming in.
+    gather: Gather,
+    /// Packets of too many frames, or with a length that cannot be.
     pub(super) malformed: u64,
 }
 
@@ -88,6 +82,10 @@ pub(super) struct TxRing {
     pending: usize,
     need_wakeup: bool,
     zero_copy: bool,
+    /// Frames a packet may span.
+    parts_max: usize,
+    /// One wakeup may send as much as was asked for, and not the kernel's 32 descriptors.
+    pub(super) budget_set: bool,
 }
 
 impl std::fmt::Debug for TxRing {
@@ -134,6 +132,9 @@ pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing
     if how.need_wakeup {
         flags |= BindFlags::XDP_USE_NEED_WAKEUP;
     }
+    if how.multi_buffer {
+        flags |= BindFlags::XDP_USE_SG;
+    }
     let config = SocketConfig::builder()
         .rx_queue_size(size)
         .tx_queue_size(size)
@@ -145,7 +146,14 @@ pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing
     let made = unsafe { Socket::new(config, &umem, &interface, queue) };
     let (tx, rx, rings) = made.map_err(|e| cause(&e))?;
     let (fill, completion) = rings.ok_or(io::ErrorKind::AlreadyExists)?;
-    set_tx_budget(tx.fd().as_raw_fd());
+    let fd = tx.fd().as_raw_fd();
+    let budget_set = sockopt::set_tx_budget(fd, how.tx_budget);
+    if how.busy_poll {
+        sockopt::prefer_busy_poll(fd)?;
+    }
+    if !how.zero_copy {
+        sockopt::widen_send_buffer(fd);
+    }
     let first = descs.first().ok_or(io::ErrorKind::InvalidInput)?;
     // SAFETY: the descriptor is of this UMEM, and nobody else has a frame of it yet.
     let data = unsafe { umem.data(first) };
@@ -165,7 +173,7 @@ pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing
         descs: Arc::clone(&descs),
         free: (0..RX_FRAMES).collect(),
         scratch: [FrameDesc::default(); BATCH_MAX],
-        in_chain: false,
+        gather: Gather::default(),
         malformed: 0,
     };
     rx.refill();
@@ -180,19 +188,10 @@ pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing
         pending: 0,
         need_wakeup: how.need_wakeup,
         zero_copy: how.zero_copy,
+        parts_max: if how.multi_buffer { PARTS_MAX } else { 1 },
+        budget_set,
     };
     Ok((rx, tx))
-}
-
-/// Lets one wakeup send a whole ring. Old kernels do not know the option; then it takes more wakeups.
-fn set_tx_budget(fd: RawFd) {
-    let budget = RING_SIZE;
-    let at = (&raw const budget).cast();
-    // SAFETY: the kernel reads four bytes of a live u32.
-    let rc = unsafe { libc::setsockopt(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET, at, 4) };
-    if rc < 0 {
-        tracing::debug!(target: "netdev_afxdp", "the kernel sends at most 32 packets per wakeup");
-    }
 }
 
 /// A second descriptor of a socket, to ask for statistics. It must be dropped before the queue can be
@@ -200,16 +199,6 @@ fn set_tx_budget(fd: RawFd) {
 pub(super) fn statistics_fd(ring: &RxRing) -> io::Result<OwnedFd> {
     // SAFETY: the ring's socket is open as long as the ring is borrowed.
     unsafe { BorrowedFd::borrow_raw(ring.fd()) }.try_clone_to_owned()
-}
-
-/// The kernel's counters of a socket.
-pub(super) fn statistics(fd: RawFd) -> Option<XdpStatistics> {
-    let mut stats = XdpStatistics::default();
-    let mut len = size_of::<XdpStatistics>() as libc::socklen_t;
-    let at = (&raw mut stats).cast();
-    // SAFETY: the kernel writes at most `len` bytes into a live struct of that size.
-    let rc = unsafe { libc::getsockopt(fd, SOL_XDP, XDP_STATISTICS, at, &raw mut len) };
-    (rc == 0).then_some(stats)
 }
 
 impl RxRing {
@@ -253,53 +242,110 @@ impl RxRing {
         }
     }
 
+    /// Runs the device's receive side on this thread. The socket must have been bound for that.
+    pub(super) fn busy_poll(&self) {
+        sockopt::busy_poll(self.fd());
+    }
+
     /// Moves received packets to the batch; returns how many.
     #[inline]
     pub(super) fn receive(&mut self, batch: &mut Batch) -> usize {
         let room = batch.room();
         // SAFETY: descriptors come from this socket's ring; what they name becomes frames exactly once.
         let n = unsafe { self.rx.consume(&mut self.scratch[..room]) };
-        let mut good = 0;
+        let (mut good, mut own) = (0, 0);
         for i in 0..n {
             let desc = self.scratch[i];
-            match self.frame(&desc) {
-                // The batch has room for all that were asked for.
-                Some(frame) => good += usize::from(batch.push(frame).is_ok()),
-                None => self.malformed += 1,
-            }
+            let frame = if desc.has_more_frames() || self.gather.is_open() {
+                self.piece(&desc)
+            } else {
+                let frame = self.frame(&desc);
+                own += u64::from(frame.is_some());
+                self.malformed += u64::from(frame.is_none());
+                frame
+            };
+            // The batch has room for all that were asked for.
+            good += usize::from(frame.is_some_and(|f| batch.push(f).is_ok()));
         }
-        self.pool.handed_out(good as u64);
+        self.pool.handed_out(own);
         good
+    }
+
+    /// The chunk that a descriptor names, and whether its data lies inside; `None` when it is none of ours.
+    #[inline]
+    fn part(&self, desc: &FrameDesc) -> Option<(Part, bool)> {
+        let (addr, len) = (desc.addr(), desc.lengths().data());
+        let index = addr as u64 / u64::from(self.frame_bytes);
+        let start = addr % self.frame_bytes as usize;
+        if index >= u64::from(RX_FRAMES) {
+            return None; // not ours to give back
+        }
+        let part = Part {
+            chunk: index as u32,
+            start: start as u32,
+            len: len as u32,
+            more: desc.has_more_frames(),
+        };
+        Some((part, start + len <= self.frame_bytes as usize))
+    }
+
+    /// First byte of a chunk below `RX_FRAMES`.
+    #[inline]
+    fn chunk(&self, index: u32) -> NonNull<u8> {
+        let offset = index as usize * self.frame_bytes as usize;
+        debug_assert!(index < RX_FRAMES);
+        // SAFETY: chunks below RX_FRAMES lie inside the UMEM.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// Takes a piece of a packet of several frames; the last one makes a frame of them.
+    #[cold]
+    fn piece(&mut self, desc: &FrameDesc) -> Option<Frame> {
+        let step = match self.part(desc) {
+            Some((part, good)) => self.gather.push(part, good, &mut self.free),
+            None => {
+                let more = desc.has_more_frames();
+                self.gather.push_stranger(more, &mut self.free)
+            }
+        };
+        if step == Step::Lost {
+            self.malformed += 1;
+        }
+        if step != Step::Whole {
+            return None;
+        }
+        let mut gather = std::mem::take(&mut self.gather);
+        let mut free = std::mem::take(&mut self.free);
+        let frame = gather.finish(&mut free, |part| {
+            let base = self.chunk(part.chunk).as_ptr();
+            // SAFETY: start + len was found to be inside the chunk.
+            let first = unsafe { base.add(part.start as usize) };
+            // SAFETY: as above; the chunk left the kernel's hands with its descriptor and is in no list.
+            unsafe { std::slice::from_raw_parts(first, part.len as usize) }
+        });
+        self.free = free;
+        Some(frame)
     }
 
     /// Makes a frame of a received descriptor; a malformed one goes back to the free list.
     #[inline]
     fn frame(&mut self, desc: &FrameDesc) -> Option<Frame> {
-        let (addr, len) = (desc.addr(), desc.lengths().data());
-        let index = addr as u64 / u64::from(self.frame_bytes);
-        let start = addr % self.frame_bytes as usize;
-        let more = desc.has_more_frames();
-        let part = std::mem::replace(&mut self.in_chain, more) || more;
-        if index >= u64::from(RX_FRAMES) {
-            return None; // not ours to give back
-        }
-        if part || start + len > self.frame_bytes as usize || len < 14 {
-            self.free.push(index as u32);
+        let (part, inside) = self.part(desc)?;
+        if !inside || (part.len as usize) < PACKET_MIN {
+            self.free.push(part.chunk);
             return None;
         }
-        let offset = index as usize * self.frame_bytes as usize;
-        // SAFETY: the offset was checked to be inside the UMEM.
-        let base = unsafe { self.base.add(offset) };
-        prefetch(base, start);
+        let base = self.chunk(part.chunk);
+        prefetch(base, part.start as usize);
         // SAFETY: the frame left the kernel's hands with this descriptor and is in no list; start + len is
         // inside it; receive() counts it as handed out before anybody can release it.
         Some(unsafe {
             Frame::from_parts(FrameParts {
                 base,
                 capacity: self.frame_bytes,
-                start: start as u32,
-                len: len as u32,
-                token: index,
+                start: part.start,
+                len: part.len,
+                token: u64::from(part.chunk),
                 pool: self.pool.ptr(),
             })
         })
@@ -330,10 +376,26 @@ pub(super) struct Kick {
 }
 
 impl TxRing {
+    /// Bytes of a packet that one frame holds.
+    #[inline]
+    fn frame_room(&self) -> usize {
+        (self.frame_bytes - XDP_HEADROOM) as usize
+    }
+
     /// Largest packet, bytes.
     #[inline]
     pub(super) fn room(&self) -> usize {
-        (self.frame_bytes - XDP_HEADROOM) as usize
+        self.frame_room() * self.parts_max
+    }
+
+    /// Frames that a packet of `len` bytes takes.
+    #[inline]
+    pub(super) fn frames_for(&self, len: usize) -> usize {
+        if len <= self.frame_room() {
+            1
+        } else {
+            len.div_ceil(self.frame_room())
+        }
     }
 
     /// Frames that can be sent without waiting.
@@ -359,24 +421,52 @@ impl TxRing {
         }
     }
 
-    /// Copies a packet into a tx frame; false when none is free. [`TxRing::submit`] makes it go.
+    /// Copies a packet into tx frames; false when too few are free. [`TxRing::submit`] makes it go.
     #[inline]
     pub(super) fn copy(&mut self, packet: &[u8]) -> bool {
-        if self.pending == BATCH_MAX {
+        debug_assert!(packet.len() <= self.room());
+        let frames = self.frames_for(packet.len());
+        // A packet's descriptors enter the ring together.
+        if self.pending + frames > BATCH_MAX {
             self.submit();
         }
-        debug_assert!(packet.len() <= self.room());
+        if frames > 1 {
+            return self.copy_large(packet, frames);
+        }
         let Some(index) = self.free.pop() else {
             return false;
         };
+        self.fill(index, packet);
+        true
+    }
+
+    /// Copies a packet into several frames.
+    #[cold]
+    fn copy_large(&mut self, packet: &[u8], frames: usize) -> bool {
+        let Some(left) = self.free.len().checked_sub(frames) else {
+            return false;
+        };
+        for piece in packet.chunks(self.frame_room()) {
+            if let Some(index) = self.free.pop() {
+                self.fill(index, piece);
+                self.scratch[self.pending - 1].set_options(XDP_PKT_CONTD);
+            }
+        }
+        self.scratch[self.pending - 1].set_options(0);
+        debug_assert_eq!(self.free.len(), left);
+        true
+    }
+
+    /// Copies `bytes` into a frame and puts its descriptor behind those that wait for [`TxRing::submit`].
+    #[inline]
+    fn fill(&mut self, index: u32, bytes: &[u8]) {
         let desc = &mut self.scratch[self.pending];
         *desc = self.descs[index as usize];
         // SAFETY: the frame is of this UMEM and, coming from the free list, nobody's.
         let mut data = unsafe { self.umem.data_mut(desc) };
-        data.cursor().set_pos(packet.len());
-        data.contents_mut().copy_from_slice(packet);
+        data.cursor().set_pos(bytes.len());
+        data.contents_mut().copy_from_slice(bytes);
         self.pending += 1;
-        true
     }
 
     /// Puts copied packets into the ring. It has as many entries as there are tx frames, so they fit.
@@ -401,7 +491,8 @@ impl TxRing {
         // Each round sends up to the budget, or ends at a packet that the device dropped.
         let mut waiting = self.waiting();
         while waiting > 0 {
-            if self.wakeup() == Err(libc::EBUSY) {
+            let woken = sockopt::wakeup(self.tx.fd().as_raw_fd());
+            if woken.is_err_and(|e| e.raw_os_error() == Some(libc::EBUSY)) {
                 kick.dropped += 1;
             }
             let before = std::mem::replace(&mut waiting, self.waiting());
@@ -417,16 +508,5 @@ impl TxRing {
     /// Packets in the ring that the kernel has not taken.
     fn waiting(&mut self) -> u32 {
         RING_SIZE - self.tx.nb_free_exact()
-    }
-
-    fn wakeup(&self) -> Result<(), i32> {
-        let (fd, flags) = (self.tx.fd().as_raw_fd(), libc::MSG_DONTWAIT);
-        // SAFETY: a send without data and address touches no memory of ours.
-        let rc = unsafe { libc::sendto(fd, std::ptr::null(), 0, flags, std::ptr::null(), 0) };
-        if rc < 0 {
-            Err(io::Error::last_os_error().raw_os_error().unwrap_or(0))
-        } else {
-            Ok(())
-        }
     }
 }

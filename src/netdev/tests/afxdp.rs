@@ -28,6 +28,17 @@ fn marked(frame: &Frame, mark: u8) -> bool {
     frame.data()[11..14] == [mark, 0x88, 0xb5]
 }
 
+/// Binds again, however long the kernel (busy with other tests' namespaces) takes to let go of the old sockets.
+fn reconfigured(device: &Arc<dyn Device>) {
+    until("its queues are free again", || match device.reconfigure() {
+        Ok(()) => true,
+        Err(e) => {
+            assert_eq!(e.errno(), libc::EBUSY, "{e}");
+            false
+        }
+    });
+}
+
 /// What a peer's kernel must not do to a port in generic mode: send packets that do not fit a frame.
 const NO_SUPER_PACKETS: &str = "ethtool -K eth0 tso off gso off >/dev/null 2>&1";
 
@@ -74,6 +85,133 @@ fn native_mode_carries_pings_and_tcp_with_checksum_offload_on() {
 #[test]
 fn generic_mode_carries_pings_and_tcp_with_checksum_offload_on() {
     pings_and_tcp("generic");
+}
+
+/// Packets of 9,000 bytes, which no chunk holds: several descriptors each, in and out.
+fn jumbo_frames(mode: &str) {
+    let (here, p, q) = (Namespace::new(), Namespace::new(), Namespace::new());
+    here.enter();
+    veth("va", &p, "192.0.2.1/24");
+    veth("vb", &q, "192.0.2.2/24");
+    if mode == "generic" {
+        p.run(NO_SUPER_PACKETS);
+        q.run(NO_SUPER_PACKETS);
+    }
+    let (a, b) = (
+        opened("va", &[("xdp-mode", mode)]),
+        opened("vb", &[("xdp-mode", mode)]),
+    );
+    assert_eq!(a.status()["multi-buffer"], "false");
+    for device in [&a, &b] {
+        device.set_mtu(9000).unwrap();
+        assert!(device.needs_reconfigure());
+        reconfigured(device);
+        assert_eq!(device.status()["multi-buffer"], "true");
+        assert_eq!(device.status()["xdp-mode"], mode);
+    }
+    p.run("ip link set eth0 mtu 9000");
+    q.run("ip link set eth0 mtu 9000");
+    let wire = Wire::between(&a, &b);
+    for size in [8972, 8900, 3900, 56, 14] {
+        p.run(&format!("ping -c 2 -i 0.05 -W 2 -M do -s {size} 192.0.2.2"));
+        q.run(&format!("ping -c 2 -i 0.05 -W 2 -M do -s {size} 192.0.2.1"));
+    }
+    tcp(&p, &q, "192.0.2.2", 8_000_000);
+    tcp(&q, &p, "192.0.2.1", 8_000_000);
+    let sums = wire.stop();
+    // 8 MB in segments of 8,948 bytes.
+    assert!(sums[0].received > 890 && sums[0].dropped == 0, "{sums:?}");
+    assert!(sums[0].received < 8_000_000 / 1448, "{sums:?}");
+    let stats = a.stats();
+    assert!(
+        stats.custom.contains(&("rx_malformed".into(), 0)),
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn native_mode_carries_jumbo_frames_in_several_buffers() {
+    jumbo_frames("native");
+}
+
+#[test]
+fn generic_mode_carries_jumbo_frames_in_several_buffers() {
+    jumbo_frames("generic");
+}
+
+#[test]
+fn large_packets_use_up_tx_frames_and_come_back() {
+    let here = Namespace::new();
+    here.enter();
+    sh(
+        "ip link add va mtu 9000 type veth peer name vb mtu 9000; ip link set va up; ip link set vb up",
+    );
+    let (a, b) = (opened("va", &[]), opened("vb", &[]));
+    let (mut tx, mut rx) = (a.tx_open(0).unwrap(), b.rx_open(0).unwrap());
+    // More than the tx frames and the rx frames hold at a time, several times over; nothing is kicked before
+    // all that fits is in the ring.
+    for round in 0..20u8 {
+        let mut sent = 0;
+        loop {
+            let mut batch = Batch::new();
+            (0..8).for_each(|_| drop(batch.push(broadcast(9014, round))));
+            let report = tx.send(&mut batch);
+            assert_eq!(report.sent + report.full, 8);
+            sent += report.sent;
+            let mut batch = Batch::new();
+            rx.recv(&mut batch).unwrap();
+            for frame in batch.iter().filter(|f| marked(f, round)) {
+                assert_eq!(frame.len(), 9014);
+                assert!(frame.data()[14..].iter().all(|&b| b == round));
+            }
+            if sent > 600 {
+                break;
+            }
+        }
+        tx.flush();
+        until("all came", || {
+            let mut batch = Batch::new();
+            rx.recv(&mut batch).unwrap() == 0
+        });
+    }
+}
+
+#[test]
+fn busy_polling_carries_packets_and_still_sleeps() {
+    let here = Namespace::new();
+    here.enter();
+    sh("ip link add va type veth peer name vb; ip link set va up; ip link set vb up");
+    let a = opened("va", &[]);
+    let b = opened("vb", &[("busy-poll", "true"), ("tx-budget", "64")]);
+    assert_eq!(
+        (&*a.status()["busy-poll"], &*b.status()["busy-poll"]),
+        ("false", "true")
+    );
+    assert_eq!(b.get_config()["busy-poll"], "true");
+    let (mut rx, mut tx) = (b.rx_open(0).unwrap(), a.tx_open(0).unwrap());
+    for i in 0..20u8 {
+        for _ in 0..10 {
+            let mut batch = Batch::new();
+            (0..BATCH_MAX).for_each(|_| drop(batch.push(broadcast(64, i))));
+            assert_eq!(tx.send(&mut batch).sent, 32);
+            tx.flush();
+            receive(&mut *rx, 32, i);
+        }
+        until("nothing waits", || {
+            rx.drain();
+            rx.prepare_sleep()
+        });
+        let mut batch = Batch::new();
+        batch.push(broadcast(64, i)).unwrap();
+        let delayed = base::sync::spawn("sender", move || {
+            tx.send(&mut batch);
+            tx.flush();
+            tx
+        });
+        assert!(kit::sleep_on(rx.fd().unwrap()));
+        receive(&mut *rx, 1, i);
+        tx = delayed.unwrap().join().unwrap();
+    }
 }
 
 #[test]
@@ -146,7 +284,7 @@ fn an_mtu_that_does_not_fit_is_refused_and_large_ones_get_large_frames() {
     let (here, p) = (Namespace::new(), Namespace::new());
     here.enter();
     veth("va", &p, "192.0.2.1/24");
-    let a = opened("va", &[]);
+    let a = opened("va", &[("multi-buffer", "false")]);
     let refusal = a.set_mtu(4000).unwrap_err();
     assert!(matches!(
         refusal,
@@ -197,7 +335,7 @@ fn a_busy_queue_is_waited_for_and_one_that_stays_busy_is_named() {
     // Closed and at once opened again, which the kernel is not ready for.
     for _ in 0..5 {
         let a = opened("va", &[]);
-        a.reconfigure().unwrap();
+        reconfigured(&a);
         drop(a.rx_open(0).unwrap());
     }
     let a = opened("va", &[]);
@@ -205,7 +343,7 @@ fn a_busy_queue_is_waited_for_and_one_that_stays_busy_is_named() {
     let e = a.reconfigure().unwrap_err();
     assert_eq!(e.errno(), libc::EBUSY, "{e}");
     drop(held);
-    a.reconfigure().unwrap();
+    reconfigured(&a);
 }
 
 #[test]
@@ -542,7 +680,7 @@ fn a_program_taken_off_by_somebody_is_put_on_again() {
     ));
     a.stats(); // asked for every few seconds
     until("noticed", || a.needs_reconfigure());
-    a.reconfigure().unwrap();
+    reconfigured(&a);
     assert!(sh("ip -d link show va").contains("prog/xdp"));
 }
 
