@@ -1,7 +1,7 @@
 //! Frames in plain memory: for sockets, the slow path and tests.
 //!
-//! Buffers come in one size and are recycled, so a warm pool does not allocate; larger frames (GSO) get
-//! a buffer of their own that is freed on release.
+//! Buffers come in a few sizes and are recycled, so a warm pool does not allocate; what fits none of them gets a
+//! buffer of its own that is freed on release.
 
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: a boxed buffer's ownership moves into a Frame as a raw pointer and comes back as its token.
@@ -11,10 +11,11 @@ use crate::pool::{FramePool, PoolOwner};
 use base::sync::{ArrayQueue, AtomicUsize, OnceLock, Ordering};
 use std::ptr::NonNull;
 
-/// Bytes of a recycled buffer: headroom, a 1,518-byte frame with tags, some tailroom.
+/// Bytes of the buffers that are recycled, and how many of them are kept: for an ordinary frame (headroom, 1,518
+/// bytes with tags, some tailroom), a jumbo frame (9,018 bytes with tags), and a super-packet.
+const CLASSES: [(usize, usize); 3] = [(BUFFER_BYTES, 4096), (9728, 512), (66_560, 64)];
+/// Bytes of the smallest recycled buffer.
 const BUFFER_BYTES: usize = 2048;
-/// Buffers kept for reuse.
-const KEEP: usize = 4096;
 
 #[repr(C, align(64))]
 struct Line([u8; 64]);
@@ -40,7 +41,7 @@ impl std::fmt::Debug for Buffer {
 /// The pool of heap frames. Usually the one of [`HeapPool::global`].
 #[derive(Debug)]
 pub struct HeapPool {
-    free: ArrayQueue<Box<Buffer>>,
+    free: [ArrayQueue<Box<Buffer>>; CLASSES.len()],
     out: AtomicUsize,
 }
 
@@ -50,8 +51,9 @@ impl FramePool for HeapPool {
             let raw = token as usize as *mut Buffer;
             // SAFETY: the token is Box::into_raw of a buffer that this pool put into exactly one frame.
             let buffer = unsafe { Box::from_raw(raw) };
-            if buffer.lines.len() * 64 == BUFFER_BYTES {
-                drop(self.free.push(buffer));
+            let bytes = buffer.lines.len() * 64;
+            if let Some(class) = CLASSES.iter().position(|(size, _)| *size == bytes) {
+                drop(self.free[class].push(buffer));
             }
         }
         self.out.fetch_sub(tokens.len(), Ordering::Relaxed);
@@ -66,7 +68,7 @@ impl HeapPool {
     #[must_use]
     pub fn create() -> PoolOwner<Self> {
         PoolOwner::new(Self {
-            free: ArrayQueue::new(KEEP),
+            free: CLASSES.map(|(_, keep)| ArrayQueue::new(keep)),
             out: AtomicUsize::new(0),
         })
     }
@@ -90,12 +92,11 @@ impl PoolOwner<HeapPool> {
     #[must_use]
     pub fn alloc_with(&self, headroom: usize, len: usize) -> Frame {
         let need = headroom + len;
-        let mut buffer = if need <= BUFFER_BYTES {
-            self.free
+        let mut buffer = match CLASSES.iter().position(|(size, _)| need <= *size) {
+            Some(class) => self.free[class]
                 .pop()
-                .unwrap_or_else(|| Box::new(Buffer::new(BUFFER_BYTES)))
-        } else {
-            Box::new(Buffer::new(need + 64))
+                .unwrap_or_else(|| Box::new(Buffer::new(CLASSES[class].0))),
+            None => Box::new(Buffer::new(need + 64)),
         };
         let capacity = (buffer.lines.len() * 64) as u32;
         let base = NonNull::from(&mut *buffer.lines).cast::<u8>();
@@ -151,6 +152,24 @@ mod tests {
         assert_eq!(big.len(), 60_000);
         drop(big);
         drop(HeapPool::create()); // looks through the graveyard
+    }
+
+    #[test]
+    fn buffers_of_every_size_are_used_again() {
+        let pool = HeapPool::create();
+        for (size, _) in CLASSES {
+            assert_eq!(size % 64, 0);
+            let mut frame = pool.alloc(size - HEADROOM);
+            frame.data_mut().fill(0xa5);
+            let first = frame.token();
+            drop(frame);
+            let again = pool.alloc(size - HEADROOM);
+            assert_eq!((again.token(), again.tailroom()), (first, 0));
+        }
+        let odd = pool.alloc(100_000);
+        assert!(odd.tailroom() >= 64);
+        drop(odd);
+        assert_eq!(pool.outstanding(), 0);
     }
 
     #[test]
