@@ -65,6 +65,8 @@ pub(super) struct Options {
     pub(super) busy_poll: Choice,
     /// Packets may span several buffers.
     pub(super) multi_buffer: Choice,
+    /// Ports share memory, so that one sends from where another received.
+    pub(super) shared_umem: Choice,
     /// Descriptors that one wakeup may send in copy mode; `None` is a whole ring.
     pub(super) tx_budget: Option<u32>,
 }
@@ -77,6 +79,7 @@ impl Default for Options {
             n_rxq: 1,
             busy_poll: Choice::Auto,
             multi_buffer: Choice::Auto,
+            shared_umem: Choice::Auto,
             tx_budget: None,
         }
     }
@@ -137,6 +140,7 @@ impl Options {
             "n_rxq" => self.n_rxq = number(value, 1, QUEUES_MAX)?,
             "busy-poll" => self.busy_poll = choice()?,
             "multi-buffer" => self.multi_buffer = choice()?,
+            "shared-umem" => self.shared_umem = choice()?,
             "tx-budget" => {
                 self.tx_budget = match value {
                     "auto" => None,
@@ -157,6 +161,7 @@ impl Options {
         for (key, choice) in [
             ("busy-poll", self.busy_poll),
             ("multi-buffer", self.multi_buffer),
+            ("shared-umem", self.shared_umem),
         ] {
             if choice != Choice::Auto {
                 config.insert(key.into(), choice.name().into());
@@ -194,6 +199,7 @@ mod tests {
             ("n_rxq", "4"),
             ("busy-poll", "true"),
             ("multi-buffer", "false"),
+            ("shared-umem", "true"),
             ("tx-budget", "64"),
             ("color", "red"),
         ])
@@ -206,6 +212,7 @@ mod tests {
                 n_rxq: 4,
                 busy_poll: Choice::On,
                 multi_buffer: Choice::Off,
+                shared_umem: Choice::On,
                 tx_budget: Some(64),
             }
         );

@@ -2,6 +2,8 @@
 //!
 //! * [`config`]: options and their order of modes.
 //! * [`gather`]: packets of several buffers put together.
+//! * [`memory`]: the memory of frames, shared by ports where the kernel allows it; [`lent`]: what one socket sends
+//!   from where another received it.
 //! * [`sockopt`]: what the kernel offers sockets of this kind, asked for and probed.
 //! * [`program`]: our XDP program, held by a `bpf_link` that the kernel takes off when we die.
 //! * [`rings`]: one socket with its UMEM: the only place that talks to `xsk-rs`.
@@ -9,12 +11,15 @@
 //! * [`queue`]: rx and tx queues over those.
 //! * [`port`]: putting it together, probing modes, taking it apart.
 //!
-//! Each queue has a UMEM of its own, half of it for receiving, half for sending; a packet is copied once
-//! on transmit, into a tx frame, which on copy-mode devices costs nothing next to the system call. So
-//! ports know nothing of each other, and a slow one cannot starve another of frames.
+//! Each queue has frames of its own, two thirds for receiving, the rest for sending. A small packet is copied once
+//! on transmit, into a tx frame, which costs nothing next to the system call; a large one that goes to a port of
+//! the same memory is sent from where it lies. How many of another's frames a socket may hold is bounded, so a slow
+//! port cannot starve another of frames.
 
 mod config;
 mod gather;
+mod lent;
+mod memory;
 mod pool;
 mod port;
 mod program;

@@ -6,9 +6,9 @@
 //!
 //! Frames out = handed out by the rx queue (its own counter) - those it took back - those in the chain.
 
-use base::sync::{Chain, Counter};
+use super::memory::Place;
+use base::sync::{Arc, Chain, Counter};
 use packet::FramePool;
-use xsk_rs::Umem;
 
 /// Rx frames of one UMEM.
 #[derive(Debug)]
@@ -17,16 +17,16 @@ pub(super) struct UmemPool {
     home: Chain,
     /// Frames handed out and not yet taken back; written by the rx queue alone.
     out: Counter,
-    /// Keeps the memory mapped as long as frames may be out.
-    _umem: Umem,
+    /// Keeps the memory mapped, and nobody else's, as long as frames may be out.
+    _place: Arc<Place>,
 }
 
 impl UmemPool {
-    pub(super) fn new(umem: Umem, frames: u32) -> Self {
+    pub(super) fn new(place: Arc<Place>, frames: u32) -> Self {
         Self {
             home: Chain::new(frames),
             out: Counter::new(),
-            _umem: umem,
+            _place: place,
         }
     }
 
@@ -61,15 +61,14 @@ impl FramePool for UmemPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::sync::{Arc, spawn};
+    use crate::afxdp::rings::Binding;
+    use base::sync::spawn;
     use std::collections::BTreeSet;
-    use xsk_rs::config::UmemConfig;
 
     #[test]
     fn every_frame_comes_home_once_from_any_thread() {
-        let (umem, _) =
-            Umem::new(UmemConfig::default(), 64.try_into().unwrap(), false).expect("a UMEM");
-        let pool = Arc::new(UmemPool::new(umem, 64));
+        let place = Place::private(Binding::default()).expect("a UMEM");
+        let pool = Arc::new(UmemPool::new(Arc::new(place), 64));
         let mut free: Vec<u32> = (0..64).collect();
         for round in 0..2000u64 {
             let n = 1 + round as usize % 64;

@@ -6,6 +6,7 @@
 
 use super::config::{Choice, Mode, Options};
 use super::gather::PARTS_MAX;
+use super::memory::Place;
 use super::program::{Program, foreign};
 use super::queue::{Rx, Shared, Slot, Tx, TxSide, Ways};
 use super::rings::{self, Binding, RxRing};
@@ -27,6 +28,8 @@ use std::time::Duration;
 /// How long EBUSY is not believed, and how often it is asked about.
 const BUSY_NS: u64 = 500_000_000;
 const BUSY_STEP: Duration = Duration::from_millis(10);
+/// The same for memory that ports share, without which a port can do.
+const SHARED_BUSY_NS: u64 = 200_000_000;
 
 /// Ethernet header and two VLAN tags, which an MTU does not count.
 const L2_BYTES: u32 = 14 + 8;
@@ -87,6 +90,8 @@ struct Queue {
     statistics: OwnedFd,
     /// One wakeup sends as much as was asked for.
     budget_set: bool,
+    /// Kept until the last descriptor of the socket is closed.
+    place: Arc<Place>,
 }
 
 /// How packets lie in memory.
@@ -262,20 +267,52 @@ impl Attempt<'_> {
     /// Binds the socket of one queue and has the program feed it.
     fn queue(&mut self, i: u32, how: Binding, deadline_ns: u64) -> Result<Queue, NetdevError> {
         let link = self.link;
-        let (rx, tx) = patiently(deadline_ns, || rings::open(link.name(), i, how))
+        let (rx, tx, place) = self
+            .place(how)
+            .and_then(|place| {
+                let (rx, tx) = patiently(deadline_ns, || rings::open(link.name(), i, how, &place))?;
+                Ok((rx, tx, place))
+            })
             .map_err(|e| refused(link, "bind AF_XDP socket", e))?;
         let fail = |e| link.error("set up AF_XDP socket", e);
         let statistics = rings::statistics_fd(&rx).map_err(fail)?;
         let (_, program) = self.program.as_mut().expect("attached before its sockets");
         program.set_socket(i, rx.fd()).map_err(fail)?;
         let budget_set = tx.budget_set;
-        let tx = Box::new(TxSide::new(tx, link, self.shared));
+        let borrows = place.region.is_shared();
+        let tx = Box::new(TxSide::new(tx, link, self.shared, borrows));
         Ok(Queue {
             rx: Arc::new(Mutex::new(Some(rx))),
             tx: Arc::new(Mutex::new(Some(tx))),
             statistics,
             budget_set,
+            place,
         })
+    }
+
+    /// Memory for one queue: shared with other ports where that can be.
+    fn place(&self, how: Binding) -> io::Result<Arc<Place>> {
+        let usual = Binding {
+            busy_poll: how.busy_poll,
+            tx_budget: how.tx_budget,
+            ..Binding::default()
+        };
+        let wish = self.options.shared_umem;
+        if wish == Choice::On && how != usual {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
+        if wish != Choice::Off && how == usual {
+            let deadline = monotonic_ns() + SHARED_BUSY_NS;
+            match patiently(deadline, || Place::shared(how)) {
+                Ok(place) => return Ok(Arc::new(place)),
+                Err(e) if wish == Choice::On => return Err(e),
+                Err(e) => {
+                    tracing::debug!(target: "netdev_afxdp",
+                        "{}: memory is not shared with other ports: {e}", self.link.name());
+                }
+            }
+        }
+        Place::private(how).map(Arc::new)
     }
 }
 
@@ -450,6 +487,8 @@ impl Class for Afxdp {
             map.insert("n_rxq".into(), a.options.n_rxq.to_string());
             map.insert("busy-poll".into(), a.ways.busy_poll.to_string());
             map.insert("multi-buffer".into(), a.layout.multi_buffer.to_string());
+            let shared = a.queues.iter().all(|q| q.place.region.is_shared());
+            map.insert("shared-umem".into(), shared.to_string());
             map.insert("tx-budget".into(), a.tx_budget().to_string());
         }
     }

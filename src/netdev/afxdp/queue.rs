@@ -11,17 +11,21 @@ use super::sockopt::statistics;
 use crate::device::{RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
 use crate::linux::Link;
-use crate::offload::{is_unfinished, recognise_partial};
+use crate::offload::{complete_checksum, is_unfinished, recognise_partial};
 use crate::outgoing::{finish_and_send, fits};
 use base::clock::monotonic_ns;
 use base::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
-use packet::{Batch, Frame};
+use packet::{Batch, Frame, RxFlags};
 use std::os::fd::RawFd;
 
 /// Packets thrown away by one drain at most, in batches.
 const DRAIN_MAX: usize = 4096;
 /// A tx ring from which nothing comes back for so long is stuck, nanoseconds.
 const STUCK_NS: u64 = 1_000_000_000;
+
+/// Frames smaller than this are copied rather than sent from where they lie, bytes: that costs less than to keep
+/// account of them.
+const BORROW_MIN: usize = 512;
 
 /// Where rings wait for a thread.
 pub(super) type Slot<T> = Arc<Mutex<Option<T>>>;
@@ -169,6 +173,8 @@ pub(super) struct TxSide {
     shared: Arc<Shared>,
     /// Something was put into the ring since the last kick.
     unkicked: bool,
+    /// Frames may be sent from where they lie.
+    borrows: bool,
     watch: Watch,
 }
 
@@ -192,13 +198,14 @@ impl Watch {
 }
 
 impl TxSide {
-    pub(super) fn new(ring: TxRing, link: &Arc<Link>, shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(ring: TxRing, link: &Arc<Link>, shared: &Arc<Shared>, borrows: bool) -> Self {
         Self {
             ring,
             born: link.generation(),
             link: Arc::clone(link),
             shared: Arc::clone(shared),
             unkicked: false,
+            borrows,
             watch: Watch::default(),
         }
     }
@@ -226,6 +233,36 @@ impl TxSide {
                 self.copy(frame, mtu, &mut report);
             }
         }
+        self.ring.submit();
+        self.unkicked |= report.sent > 0;
+        report
+    }
+
+    /// Sends frames that need not come back: large ones from where they lie, when they lie in memory that this
+    /// socket shares.
+    fn send_owned(&mut self, batch: &mut Batch) -> TxReport {
+        if !self.borrows || batch.iter().all(|f| f.len() < BORROW_MIN) {
+            let report = self.send(batch.as_slice());
+            batch.release_all();
+            return report;
+        }
+        let mtu = self.link.mtu();
+        let mut report = TxReport::default();
+        let mut copied = Batch::new();
+        let ready = self.link.generation() == self.born && self.link.is_up();
+        for mut frame in batch.drain(..) {
+            let large = ready && frame.len() >= BORROW_MIN && fits(&frame, mtu);
+            if large && self.ring.may_borrow(&frame) && finished(&mut frame) {
+                report.sent += 1;
+                report.bytes += frame.len() as u64;
+                self.ring.borrow(frame);
+            } else {
+                // In order: what was borrowed so far is in front of it.
+                report.absorb(self.send(std::slice::from_ref(&frame)));
+                drop(copied.push(frame));
+            }
+        }
+        copied.release_all();
         self.ring.submit();
         self.unkicked |= report.sent > 0;
         report
@@ -281,6 +318,11 @@ impl TxSide {
     }
 }
 
+/// Completes a partial checksum in place; false when the frame needs more than that.
+fn finished(frame: &mut Frame) -> bool {
+    frame.flags & RxFlags::GSO == 0 && complete_checksum(frame).is_ok()
+}
+
 /// The sending queue: rings of its own, or shared ones under a lock.
 #[derive(Debug)]
 pub(super) enum Tx {
@@ -313,9 +355,13 @@ impl Tx {
 
 impl TxQueue for Tx {
     fn send(&mut self, batch: &mut Batch) -> TxReport {
-        let report = self.send_copies(batch.as_slice());
+        let n = batch.len() as u32;
+        let report = self.with(|side| side.send_owned(batch));
         batch.release_all();
-        report
+        report.unwrap_or_else(|| TxReport {
+            error: n,
+            ..TxReport::default()
+        })
     }
 
     /// Straight into the UMEM: several outputs of a packet cost one copy each and no frame in between.

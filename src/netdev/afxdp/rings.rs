@@ -1,18 +1,23 @@
 //! One AF_XDP socket with its UMEM, as two halves: [`RxRing`] (rx and fill ring) and [`TxRing`] (tx and
 //! completion ring). The only file that talks to `xsk-rs`.
 //!
-//! A frame of the UMEM is named by its index. Who owns it is kept by construction: indices below
-//! `RX_FRAMES` are, at any time, in exactly one of the rx half's free list, the fill ring, the kernel, the
-//! rx ring or a [`Frame`]; the others in one of the tx half's free list, the tx ring, the kernel or the
-//! completion ring. `xsk-rs` cannot see that (its descriptors are plain copies), hence the unsafe calls.
+//! A frame is named by its number in its place of the region, or (by the tx half) in the region. Who owns it is
+//! kept by construction: of a place, the numbers below `RX_FRAMES` are, at any time, in exactly one of the rx
+//! half's free list, the fill ring, the kernel, the rx ring, a [`Frame`], or (borrowed from one) a tx half's tx
+//! ring, its kernel side and its completion ring; the others in one of the tx half's free list, the tx ring, the
+//! kernel or the completion ring. `xsk-rs` cannot see that (its descriptors are plain copies), hence the unsafe
+//! calls.
 
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: ring operations and frame memory are unsafe because descriptors do not own their frames.
 
 use super::gather::{Gather, PACKET_MIN, PARTS_MAX, Part, Step};
+use super::lent::Lent;
+use super::memory::{PLACE_FRAMES, Place};
 use super::pool::UmemPool;
 use super::sockopt;
 use super::{RING_SIZE, RX_FRAMES, TX_FRAMES, XDP_HEADROOM};
+use arrayvec::ArrayVec;
 use base::sync::Arc;
 use packet::{BATCH_MAX, Batch, Frame, FrameParts, PoolOwner};
 use std::io;
@@ -27,7 +32,7 @@ use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 const XDP_PKT_CONTD: u32 = 1;
 
 /// How to bind a socket.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Binding {
     pub(super) zero_copy: bool,
     pub(super) need_wakeup: bool,
@@ -41,15 +46,34 @@ pub(super) struct Binding {
     pub(super) frame_bytes: u32,
 }
 
+impl Default for Binding {
+    /// What most ports want.
+    fn default() -> Self {
+        Self {
+            zero_copy: false,
+            need_wakeup: true,
+            multi_buffer: false,
+            busy_poll: false,
+            tx_budget: RING_SIZE,
+            frame_bytes: 2048,
+        }
+    }
+}
+
+/// A bound socket to which no packet is ever redirected.
+pub(super) type Anchor = (TxQueue, RxQueue, FillQueue, CompQueue);
+
 /// The receiving half of a socket.
 pub(super) struct RxRing {
     rx: RxQueue,
     fill: FillQueue,
     pool: PoolOwner<UmemPool>,
-    /// First byte of the UMEM.
+    /// First byte of the place.
     base: NonNull<u8>,
     frame_bytes: u32,
+    /// The region's, and the number of the place's first frame in it. All other numbers count from there.
     descs: Arc<[FrameDesc]>,
+    first: u32,
     free: Vec<u32>,
     scratch: [FrameDesc; BATCH_MAX],
     /// The packet of several frames that is coming in.
@@ -73,9 +97,12 @@ impl std::fmt::Debug for RxRing {
 pub(super) struct TxRing {
     tx: TxQueue,
     completion: CompQueue,
-    umem: Umem,
-    frame_bytes: u32,
-    descs: Arc<[FrameDesc]>,
+    /// Dropped after the socket: nobody sends from there any more.
+    lent: Lent,
+    place: Arc<Place>,
+    /// First byte of the region.
+    base: NonNull<u8>,
+    /// Frames by their numbers in the region.
     free: Vec<u32>,
     scratch: [FrameDesc; BATCH_MAX],
     /// Descriptors in `scratch` that are not in the ring yet.
@@ -87,6 +114,9 @@ pub(super) struct TxRing {
     /// One wakeup may send as much as was asked for, and not the kernel's 32 descriptors.
     pub(super) budget_set: bool,
 }
+
+// SAFETY: `base` points into the UMEM, which `place` keeps mapped and which is no thread's property.
+unsafe impl Send for TxRing {}
 
 impl std::fmt::Debug for TxRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -108,22 +138,23 @@ fn cause(e: &(dyn std::error::Error + 'static)) -> io::Error {
     )
 }
 
-/// Makes a UMEM and a socket bound to a device's queue. The thread must be in the device's network
-/// namespace.
-///
-/// # Errors
-/// The kernel's: EBUSY while an earlier socket of the queue is not gone yet, EOPNOTSUPP when the mode
-/// cannot be had, EINVAL when the queue does not exist, EPERM.
-pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing, TxRing)> {
+/// Makes a UMEM; also returns its frames.
+pub(super) fn umem(frame_bytes: u32, frames: u32) -> io::Result<(Umem, Vec<FrameDesc>)> {
     let size = RING_SIZE.try_into().map_err(|e| cause(&e))?;
-    let umem_config = UmemConfig::builder()
-        .frame_size(how.frame_bytes.try_into().map_err(|e| cause(&e))?)
+    let config = UmemConfig::builder()
+        .frame_size(frame_bytes.try_into().map_err(|e| cause(&e))?)
         .fill_queue_size(size)
         .comp_queue_size(size)
         .build()
         .map_err(|e| cause(&e))?;
-    let frames = NonZeroU32::new(RX_FRAMES + TX_FRAMES).ok_or(io::ErrorKind::InvalidInput)?;
-    let (umem, descs) = Umem::new(umem_config, frames, false).map_err(|e| cause(&e))?;
+    let frames = NonZeroU32::new(frames).ok_or(io::ErrorKind::InvalidInput)?;
+    Umem::new(config, frames, false).map_err(|e| cause(&e))
+}
+
+/// Binds a socket to a device's queue. The thread must be in the device's network namespace. A UMEM that has a
+/// socket already passes that one's flags on.
+pub(super) fn bind(umem: &Umem, device: &str, queue: u32, how: Binding) -> io::Result<Anchor> {
+    let size = RING_SIZE.try_into().map_err(|e| cause(&e))?;
     let mut flags = if how.zero_copy {
         BindFlags::XDP_ZEROCOPY
     } else {
@@ -142,10 +173,28 @@ pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
         .build();
     let interface: Interface = device.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: the UMEM was made just above and is shared with no other socket.
-    let made = unsafe { Socket::new(config, &umem, &interface, queue) };
+    // SAFETY: the library loads no program, which is all that has to be so for sockets that share a UMEM.
+    let made = unsafe { Socket::new(config, umem, &interface, queue) };
     let (tx, rx, rings) = made.map_err(|e| cause(&e))?;
-    let (fill, completion) = rings.ok_or(io::ErrorKind::AlreadyExists)?;
+    // None when a socket of that queue over this UMEM is there already.
+    let (fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
+    Ok((tx, rx, fill, completion))
+}
+
+/// Makes a socket bound to a device's queue, over a place of a region. The thread must be in the device's network
+/// namespace.
+///
+/// # Errors
+/// The kernel's: EBUSY while an earlier socket of the queue is not gone yet, EOPNOTSUPP when the mode
+/// cannot be had, EINVAL when the queue does not exist, EPERM.
+pub(super) fn open(
+    device: &str,
+    queue: u32,
+    how: Binding,
+    place: &Arc<Place>,
+) -> io::Result<(RxRing, TxRing)> {
+    let region = &place.region;
+    let (tx, rx, fill, completion) = bind(&region.umem, device, queue, how)?;
     let fd = tx.fd().as_raw_fd();
     let budget_set = sockopt::set_tx_budget(fd, how.tx_budget);
     if how.busy_poll {
@@ -154,23 +203,21 @@ pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing
     if !how.zero_copy {
         sockopt::widen_send_buffer(fd);
     }
-    let first = descs.first().ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: the descriptor is of this UMEM, and nobody else has a frame of it yet.
-    let data = unsafe { umem.data(first) };
-    let base = data
-        .contents()
-        .as_ptr()
-        .wrapping_sub(first.addr())
-        .cast_mut();
-    let base = NonNull::new(base).ok_or(io::ErrorKind::InvalidInput)?;
-    let descs: Arc<[FrameDesc]> = descs.into();
+    let desc = region.descs.first().ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: the descriptor is of this UMEM; no byte of the data is looked at.
+    let data = unsafe { region.umem.data(desc) };
+    let base = data.contents().as_ptr().wrapping_sub(desc.addr());
+    let base = NonNull::new(base.cast_mut()).ok_or(io::ErrorKind::InvalidInput)?;
+    let first = place.first();
     let mut rx = RxRing {
         rx,
         fill,
-        pool: PoolOwner::new(UmemPool::new(umem.clone(), RX_FRAMES)),
-        base,
+        pool: PoolOwner::new(UmemPool::new(Arc::clone(place), RX_FRAMES)),
+        // SAFETY: places lie inside the region.
+        base: unsafe { base.add(first as usize * how.frame_bytes as usize) },
         frame_bytes: how.frame_bytes,
-        descs: Arc::clone(&descs),
+        descs: Arc::clone(&region.descs),
+        first,
         free: (0..RX_FRAMES).collect(),
         scratch: [FrameDesc::default(); BATCH_MAX],
         gather: Gather::default(),
@@ -180,10 +227,10 @@ pub(super) fn open(device: &str, queue: u32, how: Binding) -> io::Result<(RxRing
     let tx = TxRing {
         tx,
         completion,
-        umem,
-        frame_bytes: how.frame_bytes,
-        descs,
-        free: (RX_FRAMES..RX_FRAMES + TX_FRAMES).collect(),
+        lent: Lent::new(region.descs.len()),
+        place: Arc::clone(place),
+        base,
+        free: (first + RX_FRAMES..first + PLACE_FRAMES).collect(),
         scratch: [FrameDesc::default(); BATCH_MAX],
         pending: 0,
         need_wakeup: how.need_wakeup,
@@ -222,7 +269,7 @@ impl RxRing {
             }
             let mut chunk = [FrameDesc::default(); BATCH_MAX];
             for (desc, &i) in chunk.iter_mut().zip(&self.free[from..]) {
-                *desc = self.descs[i as usize];
+                *desc = self.descs[(self.first + i) as usize];
             }
             // SAFETY: the frames are of this UMEM and, being in the free list, nobody's.
             let taken = unsafe { self.fill.produce(&chunk[..want as usize]) };
@@ -275,7 +322,7 @@ impl RxRing {
     #[inline]
     fn part(&self, desc: &FrameDesc) -> Option<(Part, bool)> {
         let (addr, len) = (desc.addr(), desc.lengths().data());
-        let index = addr as u64 / u64::from(self.frame_bytes);
+        let index = (addr as u64 / u64::from(self.frame_bytes)).checked_sub(self.first.into())?;
         let start = addr % self.frame_bytes as usize;
         if index >= u64::from(RX_FRAMES) {
             return None; // not ours to give back
@@ -294,7 +341,7 @@ impl RxRing {
     fn chunk(&self, index: u32) -> NonNull<u8> {
         let offset = index as usize * self.frame_bytes as usize;
         debug_assert!(index < RX_FRAMES);
-        // SAFETY: chunks below RX_FRAMES lie inside the UMEM.
+        // SAFETY: chunks below RX_FRAMES lie inside the place.
         unsafe { self.base.add(offset) }
     }
 
@@ -366,6 +413,11 @@ fn prefetch(base: NonNull<u8>, start: usize) {
     let _ = (base, start);
 }
 
+const _: () = assert!(
+    TX_FRAMES == RING_SIZE,
+    "an entry of the tx ring for every tx frame, see TxRing::free"
+);
+
 /// What came of a wakeup.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Kick {
@@ -379,7 +431,7 @@ impl TxRing {
     /// Bytes of a packet that one frame holds.
     #[inline]
     fn frame_room(&self) -> usize {
-        (self.frame_bytes - XDP_HEADROOM) as usize
+        (self.place.region.frame_bytes - XDP_HEADROOM) as usize
     }
 
     /// Largest packet, bytes.
@@ -398,21 +450,34 @@ impl TxRing {
         }
     }
 
-    /// Frames that can be sent without waiting.
+    /// Frames that can be sent without waiting. Each takes an entry of the ring, of which there are as many as tx
+    /// frames; what is borrowed takes one too.
     #[inline]
     pub(super) fn free(&self) -> usize {
-        self.free.len()
+        self.free.len().saturating_sub(self.lent.count())
     }
 
     /// Takes back frames that were sent; returns how many.
     pub(super) fn reap(&mut self) -> usize {
         let mut done = [FrameDesc::default(); 64];
+        let own = self.place.first() + RX_FRAMES..self.place.first() + PLACE_FRAMES;
+        let frame_bytes = self.place.region.frame_bytes;
+        let mut others = ArrayVec::<u32, 64>::new();
         let mut total = 0;
         loop {
-            // SAFETY: descriptors come from this socket's ring and are taken for what they are: indices.
+            // SAFETY: descriptors come from this socket's ring and are taken for what they are: numbers.
             let n = unsafe { self.completion.consume(&mut done) };
             for desc in &done[..n] {
-                self.free.push(desc.addr() as u32 / self.frame_bytes);
+                let frame = desc.addr() as u32 / frame_bytes;
+                if own.contains(&frame) {
+                    self.free.push(frame);
+                } else {
+                    others.push(frame);
+                }
+            }
+            if !others.is_empty() {
+                self.lent.back(&others);
+                others.clear();
             }
             total += n;
             if n < done.len() {
@@ -421,31 +486,64 @@ impl TxRing {
         }
     }
 
+    /// Can the frame be sent from where it lies? It has to be in this region, as it came (the library's
+    /// descriptors know one beginning for each frame), and the ring must have room.
+    #[inline]
+    pub(super) fn may_borrow(&self, frame: &Frame) -> bool {
+        let data = frame.data().as_ptr().addr();
+        let offset = data.wrapping_sub(self.base.as_ptr().addr());
+        let region = &self.place.region;
+        let frame_bytes = region.frame_bytes as usize;
+        offset < region.descs.len() * frame_bytes
+            && offset % frame_bytes == XDP_HEADROOM as usize
+            && self.free() > 0
+            && self.lent.has_room()
+    }
+
+    /// Sends a frame from where it lies. [`TxRing::may_borrow`] said yes; [`TxRing::submit`] makes it go.
+    #[inline]
+    pub(super) fn borrow(&mut self, frame: Frame) {
+        if self.pending == BATCH_MAX {
+            self.submit();
+        }
+        let region = &self.place.region;
+        let (data, len) = (frame.data().as_ptr().addr(), frame.len());
+        let offset = data.wrapping_sub(self.base.as_ptr().addr());
+        let number = offset as u32 / region.frame_bytes;
+        // The buffer is the ring's from here on, until the completion ring gives it back.
+        let parts = frame.into_parts();
+        let desc = &mut self.scratch[self.pending];
+        *desc = region.descs[number as usize];
+        debug_assert_eq!(desc.addr(), offset);
+        // SAFETY: the frame is of this UMEM and was the caller's alone.
+        unsafe { region.umem.data_mut(desc) }.cursor().set_pos(len);
+        self.lent.lend(number, parts.pool);
+        self.pending += 1;
+    }
+
     /// Copies a packet into tx frames; false when too few are free. [`TxRing::submit`] makes it go.
     #[inline]
     pub(super) fn copy(&mut self, packet: &[u8]) -> bool {
         debug_assert!(packet.len() <= self.room());
         let frames = self.frames_for(packet.len());
+        if self.free() < frames {
+            return false;
+        }
         // A packet's descriptors enter the ring together.
         if self.pending + frames > BATCH_MAX {
             self.submit();
         }
         if frames > 1 {
-            return self.copy_large(packet, frames);
+            self.copy_large(packet);
+        } else if let Some(index) = self.free.pop() {
+            self.fill(index, packet);
         }
-        let Some(index) = self.free.pop() else {
-            return false;
-        };
-        self.fill(index, packet);
         true
     }
 
-    /// Copies a packet into several frames.
+    /// Copies a packet into several frames, which are there.
     #[cold]
-    fn copy_large(&mut self, packet: &[u8], frames: usize) -> bool {
-        let Some(left) = self.free.len().checked_sub(frames) else {
-            return false;
-        };
+    fn copy_large(&mut self, packet: &[u8]) {
         for piece in packet.chunks(self.frame_room()) {
             if let Some(index) = self.free.pop() {
                 self.fill(index, piece);
@@ -453,23 +551,23 @@ impl TxRing {
             }
         }
         self.scratch[self.pending - 1].set_options(0);
-        debug_assert_eq!(self.free.len(), left);
-        true
     }
 
     /// Copies `bytes` into a frame and puts its descriptor behind those that wait for [`TxRing::submit`].
     #[inline]
     fn fill(&mut self, index: u32, bytes: &[u8]) {
         let desc = &mut self.scratch[self.pending];
-        *desc = self.descs[index as usize];
+        let region = &self.place.region;
+        *desc = region.descs[index as usize];
         // SAFETY: the frame is of this UMEM and, coming from the free list, nobody's.
-        let mut data = unsafe { self.umem.data_mut(desc) };
+        let mut data = unsafe { region.umem.data_mut(desc) };
         data.cursor().set_pos(bytes.len());
         data.contents_mut().copy_from_slice(bytes);
         self.pending += 1;
     }
 
-    /// Puts copied packets into the ring. It has as many entries as there are tx frames, so they fit.
+    /// Puts packets into the ring. It has as many entries as there are tx frames, and borrowed ones take the
+    /// room of those that are free, so they fit.
     #[inline]
     pub(super) fn submit(&mut self) {
         if self.pending == 0 {

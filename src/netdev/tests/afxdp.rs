@@ -176,6 +176,134 @@ fn large_packets_use_up_tx_frames_and_come_back() {
     }
 }
 
+/// Two veth pairs, `oa`-`va` and `vb`-`ob`; the outer ends are for packets to come from and to arrive at.
+fn two_pairs() {
+    sh("ip link add va type veth peer name oa; ip link add vb type veth peer name ob");
+    sh("for i in va oa vb ob; do ip link set $i up; done");
+}
+
+/// Sends `n` broadcasts of `len` bytes marked `mark`, one batch.
+fn batch_of(n: usize, len: usize, mark: u8) -> Batch {
+    let mut batch = Batch::new();
+    (0..n).for_each(|_| drop(batch.push(broadcast(len, mark))));
+    batch
+}
+
+/// What a port received goes out by another from where it lies, and comes back to the first.
+fn forwarded_in_place(options: &[(&str, &str)], shared: &str) {
+    let here = Namespace::new();
+    here.enter();
+    two_pairs();
+    let [outer, a, b, sink] = ["oa", "va", "vb", "ob"].map(|n| opened(n, options));
+    for device in [&outer, &a, &b, &sink] {
+        assert_eq!(device.status()["shared-umem"], shared);
+    }
+    let (mut outer, mut rx) = (outer.tx_open(0).unwrap(), a.rx_open(0).unwrap());
+    let (mut tx, mut sink) = (b.tx_open(0).unwrap(), sink.rx_open(0).unwrap());
+    // Several times what there is of frames.
+    for round in 0..600u32 {
+        let mark = (round % 250) as u8;
+        let len = [1514, 60, 600][round as usize % 3];
+        assert_eq!(outer.send(&mut batch_of(BATCH_MAX, len, mark)).sent, 32);
+        outer.flush();
+        let mut batch = Batch::new();
+        for frame in receive(&mut *rx, BATCH_MAX, mark) {
+            batch.push(frame).unwrap();
+        }
+        let report = tx.send(&mut batch);
+        assert_eq!(
+            (report.sent, report.bytes, batch.len()),
+            (32, 32 * len as u64, 0)
+        );
+        tx.flush();
+        for frame in receive(&mut *sink, BATCH_MAX, mark) {
+            assert_eq!(frame.len(), len);
+            assert!(frame.data()[14..].iter().all(|&b| b == mark));
+        }
+    }
+}
+
+#[test]
+fn ports_of_one_memory_forward_in_place() {
+    forwarded_in_place(&[], "true");
+}
+
+#[test]
+fn ports_that_share_no_memory_copy() {
+    forwarded_in_place(&[("shared-umem", "false")], "false");
+}
+
+#[test]
+fn a_fifth_port_has_memory_of_its_own_and_can_be_refused_that() {
+    let here = Namespace::new();
+    here.enter();
+    two_pairs();
+    sh("ip link add vc type veth peer name oc; ip link set vc up");
+    let four = ["oa", "va", "vb", "ob"].map(|n| opened(n, &[]));
+    let fifth = AfxdpProvider.open("vc").unwrap();
+    fifth
+        .set_config(&[("shared-umem".into(), "true".into())].into())
+        .unwrap();
+    assert_eq!(fifth.reconfigure().unwrap_err().errno(), libc::ENOSPC);
+    fifth.set_config(&netdev::Config::new()).unwrap();
+    reconfigured(&fifth);
+    assert_eq!(fifth.status()["shared-umem"], "false");
+    // A place that is free again is taken.
+    let [one, ..] = four;
+    drop(one);
+    until("one place is free", || {
+        reconfigured(&fifth);
+        fifth.status()["shared-umem"] == "true"
+    });
+    fifth
+        .set_config(
+            &[
+                ("shared-umem".into(), "true".into()),
+                ("multi-buffer".into(), "true".into()),
+            ]
+            .into(),
+        )
+        .unwrap();
+    assert_eq!(fifth.reconfigure().unwrap_err().errno(), libc::EOPNOTSUPP);
+}
+
+#[test]
+fn frames_in_a_ring_that_goes_return_to_their_port_and_those_of_a_port_that_goes_are_sent() {
+    let here = Namespace::new();
+    here.enter();
+    two_pairs();
+    let [outer, a, b, sink] = ["oa", "va", "vb", "ob"].map(|n| opened(n, &[]));
+    let mut outer = outer.tx_open(0).unwrap();
+    let mut sink = sink.rx_open(0).unwrap();
+    let mut rx = a.rx_open(0).unwrap();
+    // Fills b's ring with what a received, never kicked; then b goes.
+    let mut borrow = |tx: &mut dyn netdev::TxQueue, rx: &mut dyn RxQueue, mark: u8| {
+        for _ in 0..20 {
+            outer.send(&mut batch_of(BATCH_MAX, 1000, mark));
+            outer.flush();
+            let mut batch = Batch::new();
+            for frame in receive(rx, BATCH_MAX, mark) {
+                batch.push(frame).unwrap();
+            }
+            assert_eq!(tx.send(&mut batch).sent, 32);
+        }
+    };
+    for round in 0..12 {
+        let mut tx = b.tx_open(0).unwrap();
+        borrow(&mut *tx, &mut *rx, round);
+        drop(tx);
+        reconfigured(&b);
+    }
+    // Now a goes, and b still sends what it has of it.
+    let mut tx = b.tx_open(0).unwrap();
+    borrow(&mut *tx, &mut *rx, 99);
+    drop((rx, a));
+    tx.flush();
+    for frame in receive(&mut *sink, 20 * BATCH_MAX, 99) {
+        assert!(frame.len() == 1000 && frame.data()[14..].iter().all(|&b| b == 99));
+    }
+}
+
 #[test]
 fn busy_polling_carries_packets_and_still_sleeps() {
     let here = Namespace::new();
