@@ -28,8 +28,6 @@ use std::time::Duration;
 /// How long EBUSY is not believed, and how often it is asked about.
 const BUSY_NS: u64 = 500_000_000;
 const BUSY_STEP: Duration = Duration::from_millis(10);
-/// The same for memory that ports share, without which a port can do.
-const SHARED_BUSY_NS: u64 = 200_000_000;
 
 /// Ethernet header and two VLAN tags, which an MTU does not count.
 const L2_BYTES: u32 = 14 + 8;
@@ -290,27 +288,20 @@ impl Attempt<'_> {
         })
     }
 
-    /// Memory for one queue: shared with other ports where that can be.
+    /// Memory for one queue: shared with other ports when that is wanted. By itself it is not: on the devices tried
+    /// it gains nothing (benches/results/afxdp.md).
     fn place(&self, how: Binding) -> io::Result<Arc<Place>> {
         let usual = Binding {
             busy_poll: how.busy_poll,
             tx_budget: how.tx_budget,
             ..Binding::default()
         };
-        let wish = self.options.shared_umem;
-        if wish == Choice::On && how != usual {
-            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
-        }
-        if wish != Choice::Off && how == usual {
-            let deadline = monotonic_ns() + SHARED_BUSY_NS;
-            match patiently(deadline, || Place::shared(how)) {
-                Ok(place) => return Ok(Arc::new(place)),
-                Err(e) if wish == Choice::On => return Err(e),
-                Err(e) => {
-                    tracing::debug!(target: "netdev_afxdp",
-                        "{}: memory is not shared with other ports: {e}", self.link.name());
-                }
+        if self.options.shared_umem == Choice::On {
+            if how != usual {
+                return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
             }
+            let deadline = monotonic_ns() + BUSY_NS;
+            return patiently(deadline, || Place::shared(how)).map(Arc::new);
         }
         Place::private(how).map(Arc::new)
     }
