@@ -3,7 +3,7 @@
 # The Debian packages each purpose needs.
 BUILD_PACKAGES="ca-certificates clang libclang-dev gcc make m4 pkg-config libelf-dev zlib1g-dev libbpf-dev linux-libc-dev"
 RUN_PACKAGES="iproute2 iputils-ping ethtool iperf3 procps"
-TEST_PACKAGES="openvswitch-switch openvswitch-common tcpdump bpftool libdpdk-dev dpdk-dev"
+TEST_PACKAGES="openvswitch-switch openvswitch-common openvswitch-pki openvswitch-testcontroller openssl tcpdump bpftool libdpdk-dev dpdk-dev"
 # What scripts/build-dpdk needs, and the drivers DPDK ports are tested with.
 DPDK_PACKAGES="libdpdk-dev gcc pkg-config"
 RUST_MIN=1.95

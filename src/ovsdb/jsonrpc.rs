@@ -4,10 +4,10 @@
 //! Bounds: a message that does not end within [`MESSAGE_MAX`] bytes or nests over 128 levels closes the
 //! connection; a peer that does not read holds at most [`BACKLOG_MAX`] bytes of ours, then it is closed.
 
+use crate::outbox::{Outbox, OutboxError};
 use crate::stream::Stream;
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Bytes of the longest message taken (a whole database's contents must fit).
@@ -70,6 +70,16 @@ pub enum RpcError {
     /// The kernel's.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+impl From<OutboxError> for RpcError {
+    fn from(e: OutboxError) -> Self {
+        match e {
+            OutboxError::Closed => Self::Closed,
+            OutboxError::Full(_) => Self::TooLong("backlog", BACKLOG_MAX),
+            OutboxError::Io(e) => Self::Io(e),
+        }
+    }
 }
 
 impl Message {
@@ -176,9 +186,7 @@ pub struct Rpc {
     stream: Stream,
     input: Vec<u8>,
     scanner: Scanner,
-    output: VecDeque<Vec<u8>>,
-    output_bytes: usize,
-    output_at: usize,
+    output: Outbox,
     message_max: usize,
     /// Bytes received in all; a caller sees activity by its change.
     pub received: u64,
@@ -192,9 +200,7 @@ impl Rpc {
             stream,
             input: Vec::new(),
             scanner: Scanner::default(),
-            output: VecDeque::new(),
-            output_bytes: 0,
-            output_at: 0,
+            output: Outbox::new(BACKLOG_MAX),
             message_max: MESSAGE_MAX,
             received: 0,
         }
@@ -220,12 +226,7 @@ impl Rpc {
     /// # Errors
     /// The connection's end.
     pub fn send_bytes(&mut self, text: Vec<u8>) -> Result<(), RpcError> {
-        self.output_bytes += text.len();
-        if self.output_bytes > BACKLOG_MAX {
-            return Err(RpcError::TooLong("backlog", BACKLOG_MAX));
-        }
-        self.output.push_back(text);
-        self.flush()
+        Ok(self.output.send(text, &mut self.stream)?)
     }
 
     /// Writes what the peer takes.
@@ -233,37 +234,33 @@ impl Rpc {
     /// # Errors
     /// The connection's end.
     pub fn flush(&mut self) -> Result<(), RpcError> {
-        while let Some(first) = self.output.front() {
-            match self.stream.write(&first[self.output_at..]) {
-                Ok(0) => return Err(RpcError::Closed),
-                Ok(n) => {
-                    self.output_at += n;
-                    self.output_bytes -= n;
-                    if self.output_at == first.len() {
-                        self.output.pop_front();
-                        self.output_at = 0;
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
+        Ok(self.output.flush(&mut self.stream)?)
     }
 
     /// True once the connection under it is there.
     ///
     /// # Errors
     /// Why it will not come.
-    pub fn is_connected(&self) -> io::Result<bool> {
+    pub fn is_connected(&mut self) -> io::Result<bool> {
         self.stream.is_connected()
     }
 
     /// Bytes the peer has not taken yet.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.output_bytes
+        self.output.bytes()
+    }
+
+    /// True when there is something to do once the descriptor is writable.
+    #[must_use]
+    pub fn wants_write(&self) -> bool {
+        self.output.bytes() > 0 || self.stream.wants_write()
+    }
+
+    /// True until the connection under it is made.
+    #[must_use]
+    pub fn is_on_its_way(&self) -> bool {
+        self.stream.is_on_its_way()
     }
 
     /// The next message, if one is there.
@@ -308,6 +305,7 @@ impl AsRawFd for Rpc {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::Write;
     use std::os::unix::net::UnixStream;
 
     fn pair() -> (Rpc, UnixStream) {

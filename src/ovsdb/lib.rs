@@ -2,7 +2,8 @@
 //! extension). Knows no switch: tables, rows and columns only.
 //!
 //! * [`jsonrpc`]: JSON-RPC 1.0 messages over a byte stream, with bounded buffers. Also carries unixctl.
-//! * [`stream`]: `unix:`, `tcp:` and the listening `punix:`, `ptcp:` addresses, all non-blocking.
+//! * [`address`]: `unix:`, `tcp:`, `ssl:`, and the listening `punix:`, `ptcp:`, `pssl:`. [`stream`], [`listener`]: what
+//!   is behind them, all non-blocking. [`tls`]: keys and certificates. [`outbox`]: what waits for a slow peer.
 //! * [`value`]: atoms, sets and maps; [`schema`]: tables and column types.
 //! * [`replica`]: a copy of the monitored part of the database, kept by updates.
 //! * [`session`]: the connection that stays up: reconnects with back-off, probes, locks, monitors, transacts.
@@ -11,18 +12,27 @@
 //! Threads: none; the main loop calls `run(now)` and waits on the descriptors that are named to it.
 //! Limits: a message is at most [`jsonrpc::MESSAGE_MAX`] bytes and 128 levels deep.
 
+pub mod address;
 pub mod jsonrpc;
+pub mod listener;
+pub mod outbox;
+mod reconnect;
 pub mod replica;
 pub mod schema;
 pub mod session;
 pub mod stream;
+pub mod tls;
 pub mod txn;
 pub mod value;
 
+pub use address::Address;
 pub use jsonrpc::{Message, Rpc, RpcError};
+pub use listener::Listener;
+pub use outbox::{Outbox, OutboxError};
 pub use replica::{Change, Replica, Row};
 pub use schema::{BaseType, Column, Schema, Table};
 pub use session::{Event, Session, TxnId};
-pub use stream::{Address, Listener, Stream, StreamError};
+pub use stream::{Dial, Stream, StreamError};
+pub use tls::Tls;
 pub use txn::Transaction;
 pub use value::{Atom, Datum};

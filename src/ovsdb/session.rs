@@ -1,24 +1,31 @@
 //! A connection to a database server that stays up.
 //!
-//! `run` is called from the main loop. It connects (back-off 1 to 8 s), asks for the schema, takes the
+//! `run` is called from the main loop. It connects (back-off 1 to 8 s; of several servers, to the next one each time),
+//! or listens for a server that connects to it (`ptcp:`, `pssl:`, `punix:`; a newer connection replaces an older one).
+//! Then it asks for the schema, takes the
 //! lock, monitors, answers echoes, probes a silent server, and reports [`Event`]s. A server that goes away
 //! changes nothing in the replica; when it returns, the fresh copy replaces the old one at once and only the
 //! caller's comparison decides what really changed.
 
+use crate::address::Address;
 use crate::jsonrpc::{Message, Rpc, RpcError};
+use crate::listener::Listener;
+use crate::reconnect::Reconnect;
 use crate::replica::{Change, Replica};
 use crate::schema::Schema;
-use crate::stream::{Address, Stream};
+use crate::stream::{Dial, Stream};
 use crate::txn::Transaction;
 use base::clock::Nanos;
+use base::log_rl;
+use base::poll::PollSet;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 
-/// First and longest wait between attempts, milliseconds.
-const BACKOFF_MS: (u64, u64) = (1000, 8000);
 /// A server silent for so long is probed, and given up after as long again, milliseconds.
 const PROBE_MS: u64 = 5000;
+
+static ACCEPTS: base::log::RateLimit = base::log::RateLimit::new(1, 5);
 
 /// Names a transaction that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +102,13 @@ pub type Wanted = BTreeMap<String, Vec<String>>;
 /// The session.
 #[derive(Debug)]
 pub struct Session {
-    address: Address,
+    remotes: Vec<Address>,
+    /// The remote that is in use, or was tried last.
+    remote: usize,
+    dial: Dial,
+    listener: Option<Listener>,
+    /// Who is being let in.
+    arriving: Option<Stream>,
     database: String,
     lock: Option<String>,
     wanted: Wanted,
@@ -103,8 +116,7 @@ pub struct Session {
     phase: Phase,
     pending: BTreeMap<u64, Pending>,
     next_id: u64,
-    retry_at: Nanos,
-    backoff_ms: u64,
+    reconnect: Reconnect,
     heard_at: Nanos,
     heard_bytes: u64,
     probed: bool,
@@ -115,11 +127,21 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that is not connected yet. `lock` is taken after each connection.
+    /// A session that is not connected yet, with one of `remotes`. `lock` is taken after each connection.
     #[must_use]
-    pub fn new(address: Address, database: &str, lock: Option<&str>, wanted: Wanted) -> Self {
+    pub fn new(
+        (remotes, dial): (Vec<Address>, Dial),
+        database: &str,
+        lock: Option<&str>,
+        wanted: Wanted,
+    ) -> Self {
         Self {
-            address,
+            // So that the first attempt is at the first one.
+            remote: remotes.len().saturating_sub(1),
+            remotes,
+            dial,
+            listener: None,
+            arriving: None,
             database: database.to_owned(),
             lock: lock.map(str::to_owned),
             wanted,
@@ -127,8 +149,7 @@ impl Session {
             phase: Phase::Schema,
             pending: BTreeMap::new(),
             next_id: 1,
-            retry_at: Nanos::ZERO,
-            backoff_ms: BACKOFF_MS.0,
+            reconnect: Reconnect::default(),
             heard_at: Nanos::ZERO,
             heard_bytes: 0,
             probed: false,
@@ -159,27 +180,41 @@ impl Session {
     pub fn has_lock(&self) -> bool {
         self.has_lock || self.lock.is_none()
     }
-    /// The descriptor to wait on and whether to wait for writing too.
+    /// The server that is connected, or was tried last.
     #[must_use]
-    pub fn interest(&self) -> Option<(RawFd, bool)> {
-        let write = |r: &Rpc| r.backlog() > 0 || self.phase == Phase::Connecting;
-        self.rpc.as_ref().map(|r| (r.as_raw_fd(), write(r)))
+    pub fn remote(&self) -> Option<&Address> {
+        self.remotes.get(self.remote)
     }
-    /// When `run` must be called even if nothing arrives.
-    #[must_use]
-    pub fn deadline(&self) -> Nanos {
-        if self.rpc.is_none() {
-            self.retry_at
-        } else if self.probes() || self.phase == Phase::Connecting {
-            self.heard_at.plus_millis(PROBE_MS)
-        } else {
-            Nanos(u64::MAX)
+
+    /// Names what to wait for.
+    pub fn wait(&self, now: Nanos, set: &mut PollSet) {
+        if let Some(l) = &self.listener {
+            set.fd(l.as_raw_fd(), false);
+        }
+        if let Some(s) = &self.arriving {
+            set.fd(s.as_raw_fd(), s.wants_write());
+        }
+        if let Some(r) = &self.rpc {
+            let connecting = self.phase == Phase::Connecting;
+            let write = r.wants_write() || connecting && r.is_on_its_way();
+            set.fd(r.as_raw_fd(), write);
+        }
+        let timed = self.probes() || self.phase == Phase::Connecting;
+        match &self.rpc {
+            None if self.listener.is_none() => set.within(self.reconnect.due().since(now)),
+            Some(_) if timed => {
+                let probe = self.heard_at.plus_millis(PROBE_MS);
+                // Once probed, the answer has as long again.
+                let due = if now < probe { probe } else { self.heard_at.plus_millis(PROBE_MS * 2) };
+                set.within(due.since(now));
+            }
+            _ => {}
         }
     }
 
     /// A peer on the same host cannot be out of reach without the kernel saying so.
     fn probes(&self) -> bool {
-        !matches!(self.address, Address::Unix(_))
+        self.remote().is_some_and(Address::needs_probes)
     }
 
     /// Gives the connection up and makes it anew at once, for a complete copy.
@@ -187,7 +222,7 @@ impl Session {
         self.rpc = None;
         self.pending.clear();
         self.has_lock = false;
-        self.retry_at = now;
+        self.reconnect.hurry(now);
     }
 
     /// Sends a transaction; `None` when not connected or empty.
@@ -204,8 +239,10 @@ impl Session {
     /// Does what is due at `now`.
     pub fn run(&mut self, now: Nanos) -> Vec<Event> {
         let mut events = Vec::new();
-        if self.rpc.is_none() {
-            if now < self.retry_at {
+        if self.listener.is_some() {
+            self.accept(now, &mut events);
+        } else if self.rpc.is_none() {
+            if now < self.reconnect.due() {
                 return events;
             }
             self.connect(now);
@@ -222,27 +259,77 @@ impl Session {
         events
     }
 
+    /// The server's name in the log.
+    fn name(&self) -> String {
+        self.remote().map(Address::to_string).unwrap_or_default()
+    }
+
     fn connect(&mut self, now: Nanos) {
-        match Stream::begin(&self.address) {
-            Ok(stream) => {
-                self.rpc = Some(Rpc::new(stream));
-                self.phase = Phase::Connecting;
-                self.heard_at = now;
-                self.heard_bytes = 0;
-                self.probed = false;
-                self.has_lock = false;
+        self.remote = (self.remote + 1) % self.remotes.len().max(1);
+        let Some(address) = self.remotes.get(self.remote) else {
+            return;
+        };
+        let name = address.to_string();
+        let (what, doing) = if address.is_passive() {
+            ("listen", "listening")
+        } else {
+            ("connection", "connecting")
+        };
+        self.reconnect.attempt(&name, doing);
+        let begun = if address.is_passive() {
+            Listener::bind(address, &self.dial.tls).map(|l| self.listener = Some(l))
+        } else {
+            Stream::begin(address, &self.dial).map(|s| self.begin(s, now))
+        };
+        if let Err(e) = begun {
+            let why = words(&e.source_error());
+            self.reconnect.failed(&name, (what, Some(&why)), now);
+        }
+    }
+
+    fn begin(&mut self, stream: Stream, now: Nanos) {
+        self.rpc = Some(Rpc::new(stream));
+        self.phase = Phase::Connecting;
+        self.heard_at = now;
+        self.heard_bytes = 0;
+        self.probed = false;
+        self.has_lock = false;
+    }
+
+    /// Lets a server in that connects to us. It takes the place of an older one once it has shown who it is.
+    fn accept(&mut self, now: Nanos, events: &mut Vec<Event>) {
+        match self.listener.as_ref().map(Listener::accept) {
+            Some(Ok(Some(stream))) => self.arriving = Some(stream),
+            Some(Err(e)) => {
+                log_rl!(ACCEPTS, WARN, "reconnect", "{}: accept failed ({})", self.name(), words(&e));
             }
-            Err(_) => self.schedule_retry(now),
+            _ => {}
+        }
+        match self.arriving.as_mut().map(Stream::is_connected) {
+            Some(Ok(true)) => {
+                let stream = self.arriving.take();
+                if self.rpc.is_some() {
+                    log_rl!(ACCEPTS, INFO, "jsonrpc", "{}: new connection replacing active connection", self.name());
+                    self.disconnect(now, "replaced", events);
+                }
+                if let Some(stream) = stream {
+                    self.begin(stream, now);
+                }
+            }
+            Some(Err(_)) => self.arriving = None,
+            _ => {}
         }
     }
 
     /// Looks whether the connection is there by now; one that takes too long is given up.
     fn await_connection(&mut self, now: Nanos, events: &mut Vec<Event>) {
-        let state = self.rpc.as_ref().map(Rpc::is_connected);
+        let state = self.rpc.as_mut().map(Rpc::is_connected);
         match state {
             Some(Ok(true)) => {
                 self.phase = Phase::Schema;
                 self.heard_at = now;
+                let name = self.name();
+                self.reconnect.connected(&name, now);
                 events.push(Event::Connected);
                 let database = self.database.clone();
                 if let Err(e) = self.request("get_schema", json!([database]), Pending::Schema) {
@@ -250,16 +337,17 @@ impl Session {
                 }
             }
             Some(Ok(false)) if now < self.heard_at.plus_millis(PROBE_MS) => {}
-            _ => {
+            other => {
+                let why = match other {
+                    Some(Err(e)) => Some(words(&e)),
+                    _ => None,
+                };
                 self.rpc = None;
-                self.schedule_retry(now);
+                let name = self.name();
+                self.reconnect
+                    .failed(&name, ("connection", why.as_deref()), now);
             }
         }
-    }
-
-    fn schedule_retry(&mut self, now: Nanos) {
-        self.retry_at = now.plus_millis(self.backoff_ms);
-        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS.1);
     }
 
     fn disconnect(&mut self, now: Nanos, why: &str, events: &mut Vec<Event>) {
@@ -272,7 +360,8 @@ impl Session {
             }
         }
         self.has_lock = false;
-        self.schedule_retry(now);
+        let name = self.name();
+        self.reconnect.lost(&name, why, now);
         events.push(Event::Disconnected(why.to_owned()));
     }
 
@@ -461,7 +550,6 @@ impl Session {
         let updates = updates.unwrap_or(&Value::Null);
         let changes = self.replica.apply(&self.schema, updates);
         self.phase = Phase::Ready;
-        self.backoff_ms = BACKOFF_MS.0;
         events.push(Event::Updated {
             changes,
             fresh: true,
@@ -481,4 +569,10 @@ fn first_error(result: Value) -> Result<Value, String> {
         }
     }
     Ok(result)
+}
+
+/// The kernel's words, without the number.
+fn words(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -8,7 +8,7 @@ use crate::db_status::{Shown, Writer};
 use crate::model::Model;
 use base::clock::Nanos;
 use base::poll::PollSet;
-use ovsdb::{Address, Datum, Event, Row, Session};
+use ovsdb::{Address, Datum, Dial, Event, Row, Session, Tls};
 
 /// The lock that one switch per database holds.
 const LOCK: &str = "ovs_vswitchd";
@@ -40,16 +40,24 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// A database at an address.
+    /// A database at an address, or at one of several (`,` between them).
     ///
     /// # Errors
     /// The address, when it is none.
-    pub(crate) fn new(address: &str) -> Result<Self, String> {
-        let parsed = Address::parse(address, 6640, &crate::paths::rundir());
-        let parsed = parsed.map_err(|e| e.to_string())?;
+    pub(crate) fn new(address: &str, tls: &Tls) -> Result<Self, String> {
+        let rundir = crate::paths::rundir();
+        let remotes: Result<Vec<Address>, _> = address
+            .split(',')
+            .map(|remote| Address::parse(remote.trim(), 6640, &rundir))
+            .collect();
+        let remotes = remotes.map_err(|e| e.to_string())?;
+        let dial = Dial {
+            tls: tls.clone(),
+            dscp: None,
+        };
         let wanted = db_model::wanted();
         Ok(Self {
-            session: Session::new(parsed, "Open_vSwitch", Some(LOCK), wanted),
+            session: Session::new((remotes, dial), "Open_vSwitch", Some(LOCK), wanted),
             writer: Writer::default(),
             address: address.to_owned(),
             ids: RowIds::default(),
@@ -80,13 +88,8 @@ impl Database {
 
     fn take(&mut self, event: Event, now: Nanos) {
         match event {
-            Event::Connected => {
-                tracing::info!(target: "reconnect", "{}: connected", self.address);
-            }
-            Event::Disconnected(why) => {
-                tracing::info!(target: "reconnect", "{}: connection dropped ({why})", self.address);
-                self.writer.reset();
-            }
+            Event::Connected => {}
+            Event::Disconnected(_) => self.writer.reset(),
             Event::Lock(true) => {
                 self.lock_lost_said = false;
                 self.stale = true;
@@ -155,9 +158,6 @@ impl Database {
 
     /// Names what to wait for.
     pub(crate) fn wait(&self, now: Nanos, set: &mut PollSet) {
-        if let Some((fd, write)) = self.session.interest() {
-            set.fd(fd, write);
-        }
-        set.within(self.session.deadline().since(now));
+        self.session.wait(now, set);
     }
 }

@@ -5,17 +5,19 @@
 use crate::db_unused;
 use crate::model::{
     BridgeModel, ControllerModel, FlowTableModel, InterfaceModel, MirrorModel, Model, PortModel,
-    QosModel, QueueModel,
+    QosModel, QueueModel, TlsModel,
 };
-use ovsdb::{Datum, Replica, Row};
+use ovsdb::{Address, Datum, Replica, Row};
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// Tables and columns that are read.
 const WANTED: &[(&str, &str)] = &[
     (
         "Open_vSwitch",
-        "bridges other_config external_ids next_cfg manager_options",
+        "bridges other_config external_ids next_cfg manager_options ssl",
     ),
     (
         "Bridge",
@@ -34,9 +36,9 @@ const WANTED: &[(&str, &str)] = &[
     (
         "Controller",
         "target connection_mode max_backoff inactivity_probe controller_rate_limit controller_burst_limit \
-         enable_async_messages type other_config external_ids",
+         controller_queue_size enable_async_messages type local_ip local_netmask local_gateway other_config external_ids",
     ),
-    ("Manager", "target inactivity_probe max_backoff"),
+    ("Manager", "target connection_mode"),
     (
         "Mirror",
         "name select_all select_src_port select_dst_port select_vlan output_port output_vlan snaplen external_ids",
@@ -139,6 +141,8 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
     };
     let root = Columns(root);
     model.settings = root.map("other_config");
+    model.tls = read_tls(replica, &root);
+    model.managers = read_managers(replica, &root);
     model.not_in_force = db_unused::uses(replica);
     for uuid in root.refs("bridges") {
         let Some(row) = replica.row("Bridge", uuid) else {
@@ -162,6 +166,38 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
         model.bridges.insert(name, bridge);
     }
     (model, ids)
+}
+
+/// Port of the database protocol (IANA).
+const OVSDB_PORT: u16 = 6640;
+
+/// Managers that are reached in-band: numbers in a network that is not this host.
+fn read_managers(replica: &Replica, root: &Columns<'_>) -> Vec<SocketAddrV4> {
+    let rows = root.refs("manager_options").into_iter();
+    let in_band = rows.filter_map(|uuid| {
+        let m = replica.row("Manager", uuid).map(Columns)?;
+        let target = m.text("target")?;
+        (m.text("connection_mode").as_deref() != Some("out-of-band")).then_some(target)
+    });
+    let address = |t: String| Address::parse(&t, OVSDB_PORT, Path::new("/")).ok()?.remote();
+    let addresses = in_band.filter_map(address).filter_map(|a| match a {
+        SocketAddr::V4(a) if *a.ip() != Ipv4Addr::LOCALHOST => Some(a),
+        _ => None,
+    });
+    addresses.collect()
+}
+
+fn read_tls(replica: &Replica, root: &Columns<'_>) -> Option<TlsModel> {
+    let uuid = root.refs("ssl").pop()?;
+    let ssl = replica.row("SSL", uuid).map(Columns)?;
+    let file = |column| ssl.text(column).filter(|f| !f.is_empty()).map(PathBuf::from);
+    Some(TlsModel {
+        private_key: file("private_key"),
+        certificate: file("certificate"),
+        ca_cert: file("ca_cert"),
+        bootstrap: ssl.flag("bootstrap_ca_cert"),
+        ..TlsModel::default()
+    })
 }
 
 fn read_bridge(
@@ -319,6 +355,9 @@ fn read_controller(c: &Columns<'_>) -> ControllerModel {
         rate_limit: c
             .number("controller_rate_limit")
             .map(|rate| (rate, c.number("controller_burst_limit").unwrap_or(0))),
+        dscp: c.map("other_config").get("dscp").and_then(|d| d.parse().ok()),
+        queue_size: c.number("controller_queue_size"),
+        local_net: ["local_ip", "local_netmask", "local_gateway"].map(|column| c.text(column)),
         kind: c.text("type"),
         enable_async: c
             .get("enable_async_messages")

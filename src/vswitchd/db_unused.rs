@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 /// Tables, and their columns without effect.
 const UNUSED: &[(&str, &str)] = &[
-    ("Open_vSwitch", "ssl"),
     (
         "Port",
         "bond_mode bond_updelay bond_downdelay bond_fake_iface lacp fake_bridge mac",

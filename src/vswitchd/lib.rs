@@ -24,6 +24,7 @@ mod paths;
 mod pktgen;
 mod process;
 mod registry;
+mod slice;
 mod status;
 mod switch;
 mod unixctl;

@@ -2,6 +2,8 @@
 //! Plain data: comparing two models says what changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
 
 /// Keys and values as written.
 pub(crate) type StringMap = BTreeMap<String, String>;
@@ -13,8 +15,50 @@ pub(crate) struct Model {
     pub(crate) settings: StringMap,
     /// Bridges by name.
     pub(crate) bridges: BTreeMap<String, BridgeModel>,
+    /// Keys and certificates; not said: as before.
+    pub(crate) tls: Option<TlsModel>,
+    /// Managers reached in-band.
+    pub(crate) managers: Vec<SocketAddrV4>,
     /// Configured features of other rows that are not in force yet: named in the log.
     pub(crate) not_in_force: BTreeSet<String>,
+}
+
+/// Keys and certificates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TlsModel {
+    /// Our private key.
+    pub(crate) private_key: Option<PathBuf>,
+    /// Our certificate.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Whom we trust; `none` for everybody.
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// Fetch that from the first server when there is no such file.
+    pub(crate) bootstrap: bool,
+    /// Certificates shown to peers beside ours.
+    pub(crate) peer_ca_cert: Option<PathBuf>,
+    /// Versions spoken (`TLSv1.2`, ...).
+    pub(crate) protocols: Option<String>,
+    /// OpenSSL cipher list.
+    pub(crate) ciphers: Option<String>,
+}
+
+impl TlsModel {
+    /// Puts what is said in force; files that did not change are not read again.
+    pub(crate) fn apply(&self, tls: &ovsdb::Tls) {
+        if let Some(list) = &self.protocols {
+            tls.set_protocols(list);
+        }
+        if let Some(list) = &self.ciphers {
+            tls.set_ciphers(list);
+        }
+        tls.set_key_and_cert(self.private_key.as_deref(), self.certificate.as_deref());
+        if let Some(ca) = &self.ca_cert {
+            tls.set_ca_cert(ca, self.bootstrap);
+        }
+        if let Some(file) = &self.peer_ca_cert {
+            tls.set_peer_ca_cert(file);
+        }
+    }
 }
 
 /// A bridge.
@@ -91,6 +135,12 @@ pub(crate) struct ControllerModel {
     pub(crate) inactivity_probe_ms: Option<u64>,
     /// Packet-ins a second, and burst.
     pub(crate) rate_limit: Option<(u32, u32)>,
+    /// Differentiated-services code point of what is sent to it.
+    pub(crate) dscp: Option<u8>,
+    /// Packet-ins that may wait for it.
+    pub(crate) queue_size: Option<u32>,
+    /// Address, netmask and gateway for the local port.
+    pub(crate) local_net: [Option<String>; 3],
     /// `primary` or `service`.
     pub(crate) kind: Option<String>,
     /// Asynchronous messages wanted.

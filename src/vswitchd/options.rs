@@ -1,5 +1,6 @@
 //! What a daemon is told on its command line, whichever name it was called by.
 
+use crate::model::TlsModel;
 use std::path::PathBuf;
 
 /// Where the configuration comes from.
@@ -54,8 +55,8 @@ pub(crate) struct Options {
     pub(crate) syslog_method: Option<String>,
     /// `HOST:PORT` of a further syslog, over UDP.
     pub(crate) syslog_target: Option<String>,
-    /// TLS files were given.
-    pub(crate) tls: bool,
+    /// Keys and certificates.
+    pub(crate) tls: TlsModel,
     /// Dummy classes.
     pub(crate) dummy: Dummy,
     /// Cores' NUMA nodes pretended for tests.
@@ -83,7 +84,7 @@ impl Options {
             mlockall: false,
             syslog_method: None,
             syslog_target: None,
-            tls: false,
+            tls: TlsModel::default(),
             dummy: Dummy::Off,
             dummy_numa: None,
             disable_system: false,

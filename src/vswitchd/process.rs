@@ -152,9 +152,6 @@ fn settle_options(options: &Options) {
         // As the peer does, it goes on without.
         tracing::error!(target: "vswitchd", "mlockall failed: {e}");
     }
-    if options.tls {
-        tracing::info!(target: "stream_ssl", "this build has no TLS: options about keys and certificates have no effect");
-    }
 }
 
 fn turn_until_told(

@@ -25,5 +25,7 @@ mod reload;
 mod restore;
 /// Controllers that do not read cost little.
 mod slow;
+/// TLS with real controllers and databases.
+mod tls;
 /// vhost-user ports, with DPDK for a guest.
 mod vhost;

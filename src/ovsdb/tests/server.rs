@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use base::clock::{Clock, Nanos};
-use ovsdb::{Address, Datum, Event, Row, Session, Transaction};
+use ovsdb::{Address, Dial, Datum, Event, Row, Session, Transaction};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -46,7 +46,7 @@ impl Server {
             ("Bridge", vec!["name".to_owned()]),
         ];
         let wanted = wanted.into_iter().map(|(t, c)| (t.to_owned(), c)).collect();
-        Session::new(address, "Open_vSwitch", Some("ovs_vswitchd"), wanted)
+        Session::new((vec![address], Dial::default()), "Open_vSwitch", Some("ovs_vswitchd"), wanted)
     }
     fn vsctl(&self, args: &[&str]) {
         let db = format!("--db=unix:{}", self.dir.path().join("db.sock").display());
@@ -86,15 +86,8 @@ fn until(session: &mut Session, mut done: impl FnMut(&Event) -> bool) -> bool {
 
 fn wait(session: &Session, now: Nanos) {
     let mut set = base::poll::PollSet::new();
-    if let Some((fd, write)) = session.interest() {
-        set.fd(fd, write);
-    }
-    set.within(
-        session
-            .deadline()
-            .since(now)
-            .min(std::time::Duration::from_secs(1)),
-    );
+    session.wait(now, &mut set);
+    set.within(std::time::Duration::from_secs(1));
     set.wait();
 }
 

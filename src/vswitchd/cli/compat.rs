@@ -61,6 +61,12 @@ pub(crate) fn parse(program: &str, args: &[String]) -> Parsed {
         } else if let Some(spec) = arg.strip_prefix("-v") {
             options.verbose.push(spec.to_owned());
             Ok(())
+        } else if let Some((name, attached)) = tls_option(arg) {
+            let value = Some(attached.to_owned()).filter(|v| !v.is_empty());
+            match value.or_else(|| rest.next().cloned()) {
+                Some(value) => apply(&mut options, name, value),
+                None => Err(format!("option requires an argument -- '{}'", &arg[1..2])),
+            }
         } else if arg == "-h" {
             return Parsed::Print(help(program));
         } else if arg == "-V" {
@@ -88,6 +94,14 @@ pub(crate) fn parse(program: &str, args: &[String]) -> Parsed {
         }
     }
     Parsed::Run(Box::new(options))
+}
+
+/// The short options for files of TLS, whose value may follow at once.
+fn tls_option(arg: &str) -> Option<(&'static str, &str)> {
+    let named = [("-p", "private-key"), ("-c", "certificate"), ("-C", "ca-cert")];
+    named
+        .iter()
+        .find_map(|(short, long)| Some((*long, arg.strip_prefix(short)?)))
 }
 
 /// Applies one long option. `Err("help")` and `Err("version")` are those options.
@@ -161,8 +175,15 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
         }
         "syslog-method" => options.syslog_method = Some(value),
         "syslog-target" => options.syslog_target = Some(value),
-        "private-key" | "certificate" | "ca-cert" | "peer-ca-cert" | "bootstrap-ca-cert"
-        | "ssl-protocols" | "ssl-ciphers" => options.tls = true,
+        "private-key" => options.tls.private_key = Some(PathBuf::from(value)),
+        "certificate" => options.tls.certificate = Some(PathBuf::from(value)),
+        "ca-cert" | "bootstrap-ca-cert" => {
+            options.tls.ca_cert = Some(PathBuf::from(value));
+            options.tls.bootstrap = name == "bootstrap-ca-cert";
+        }
+        "peer-ca-cert" => options.tls.peer_ca_cert = Some(PathBuf::from(value)),
+        "ssl-protocols" => options.tls.protocols = Some(value),
+        "ssl-ciphers" => options.tls.ciphers = Some(value),
         "user" => {
             return Err(format!(
                 "--user={value}: cannot change user: start as that user, with the capabilities that ports need"

@@ -3,13 +3,18 @@
 use super::conversation::{Conn, Conversation, Shown};
 use super::own_rules::{Situation, is_primary};
 use crate::model::{BridgeModel, ControllerModel};
-use crate::vconn::Rconn;
+use crate::vconn::{Door, Rconn};
 use base::clock::Nanos;
 use ofproto::{ConnKind, ConnSettings, Role};
-use ovsdb::{Address, Listener};
-use std::collections::BTreeMap;
+use ovsdb::{Address, Dial};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
 use wire::EthAddr;
 
+/// Packet-ins that may wait for a controller, by default, and what may be said instead.
+const QUEUE_SIZE: usize = 100;
+const QUEUE_SIZES: RangeInclusive<usize> = 1..=512;
 /// Port of OpenFlow (IANA).
 const OPENFLOW_PORT: u16 = 6653;
 
@@ -19,20 +24,43 @@ impl ControllerModel {
         match self.inactivity_probe_ms {
             None => 5000,
             Some(0) => 0,
-            Some(ms) => ms.max(1000) / 1000 * 1000,
+            Some(ms) => ms.max(5000) / 1000 * 1000,
         }
     }
     fn backoff_ms(&self) -> u64 {
         self.max_backoff_ms.unwrap_or(8000)
     }
+    /// The code point of what is sent to it: that of control traffic (CS6) unless said otherwise.
+    fn dscp(&self) -> u8 {
+        const CS6: u8 = 48;
+        self.dscp.filter(|d| *d < 64).unwrap_or(CS6)
+    }
+    fn kind_name(&self, target: &str) -> &'static str {
+        if is_primary(target, self.kind.as_deref()) {
+            "primary"
+        } else {
+            "service"
+        }
+    }
 }
 
 impl Conversation {
     /// Puts the configured controllers in force: those that did not change keep their connections.
-    pub(crate) fn configure(&mut self, model: &BridgeModel, now: Nanos) {
+    /// `managers` are reached in-band too.
+    pub(crate) fn configure(
+        &mut self,
+        model: &BridgeModel,
+        managers: &[SocketAddrV4],
+        now: Nanos,
+    ) {
+        self.managers = managers.to_vec();
         let setting = |key: &str| model.settings.get(key).map(String::as_str);
         self.in_band = setting("disable-in-band") != Some("true");
         self.in_band_queue = setting("in-band-queue").and_then(|q| q.parse().ok());
+        let queue_size = setting("controller-queue-size")
+            .and_then(|n| n.parse().ok())
+            .filter(|n| QUEUE_SIZES.contains(n))
+            .unwrap_or(QUEUE_SIZE);
         self.standalone = model.fail_mode.as_deref() != Some("secure");
         let versions = versions(&model.protocols);
         let wanted: BTreeMap<String, ControllerModel> = model
@@ -41,9 +69,10 @@ impl Conversation {
             .filter(|(target, _)| target.as_str() != "none")
             .map(|(t, c)| (t.clone(), c.clone()))
             .collect();
-        if wanted == self.wanted && versions == self.versions {
+        if wanted == self.wanted && versions == self.versions && queue_size == self.queue_size {
             return;
         }
+        self.queue_size = queue_size;
         let other_versions = std::mem::replace(&mut self.versions, versions) != versions;
         self.passive.retain(|target, _| wanted.contains_key(target));
         for conn in &mut self.conns {
@@ -60,23 +89,32 @@ impl Conversation {
         for target in wanted.keys().filter(|t| !old.contains_key(*t)) {
             self.add_controller(target, now);
         }
-        self.settle_settings(now);
+        for (target, c) in old.iter().filter(|(t, _)| !wanted.contains_key(*t)) {
+            let (bridge, kind) = (&self.bridge, c.kind_name(target));
+            tracing::info!(target: "connmgr", "{bridge}: removed {kind} controller \"{target}\"");
+        }
+        self.settle_settings(&old, now);
     }
 
     /// Existing connections are treated as configured now.
-    fn settle_settings(&mut self, now: Nanos) {
+    fn settle_settings(&mut self, old: &BTreeMap<String, ControllerModel>, now: Nanos) {
         for i in 0..self.conns.len() {
             let conn = &self.conns[i];
             let Some((by, c)) = conn.by().and_then(|t| self.wanted.get_key_value(t)) else {
                 continue;
             };
-            let (by, patience) = (by.clone(), (c.backoff_ms(), c.probe_ms()));
+            let (by, patience, dscp) = (by.clone(), (c.backoff_ms(), c.probe_ms()), c.dscp());
             if let Some(id) = conn.id {
                 let name = self.controllers.name(id).unwrap_or_default().to_owned();
                 let settings = self.settings(&name, Some(&by));
                 self.controllers.configure(id, settings, now);
             }
-            self.conns[i].rconn.set_patience(patience.0, patience.1);
+            let rconn = &mut self.conns[i].rconn;
+            rconn.set_patience(patience.0, patience.1);
+            if old.get(&by).is_some_and(|o| o.dscp() != dscp) {
+                rconn.set_dscp(dscp);
+                rconn.disconnect("disconnecting", now);
+            }
         }
     }
 
@@ -84,6 +122,7 @@ impl Conversation {
     pub(super) fn settings(&self, name: &str, target: Option<&String>) -> ConnSettings {
         let mut settings = ConnSettings::service(name);
         settings.versions = self.versions;
+        settings.packets_max = self.queue_size;
         let Some((target, c)) = target.and_then(|t| self.wanted.get_key_value(t)) else {
             return settings;
         };
@@ -92,64 +131,79 @@ impl Conversation {
         }
         (settings.rate, settings.burst) = c.rate_limit.unwrap_or((0, 0));
         settings.asynchronous = c.enable_async;
+        if let Some(n) = c.queue_size {
+            settings.packets_max = n as usize;
+        }
         settings
     }
 
     fn add_controller(&mut self, target: &str, now: Nanos) {
         let refused = |why: String| tracing::warn!(target: "connmgr", "{why}");
+        if let Some(c) = self.wanted.get(target) {
+            let (bridge, kind) = (&self.bridge, c.kind_name(target));
+            tracing::info!(target: "connmgr", "{bridge}: added {kind} controller \"{target}\"");
+        }
         match Address::parse(target, OPENFLOW_PORT, &crate::paths::rundir()) {
-            Ok(address @ (Address::PassiveUnix(_) | Address::PassiveTcp(_))) => {
-                match Listener::bind(&address) {
-                    Ok(listener) => {
-                        self.passive.insert(target.to_owned(), listener);
-                    }
-                    Err(e) => refused(e.to_string()),
+            Ok(address) if address.is_passive() => match Door::open(&address, &self.tls) {
+                Ok(door) => {
+                    self.passive.insert(target.to_owned(), door);
                 }
-            }
+                Err(e) => refused(e.to_string()),
+            },
             Ok(address) => {
+                let dial = Dial {
+                    tls: self.tls.clone(),
+                    dscp: self.wanted.get(target).map(ControllerModel::dscp),
+                };
                 let name = format!("{}<->{target}", self.bridge);
-                let rconn = Rconn::to((&name, target), address, now);
+                let rconn = Rconn::to((&name, target), (address, dial), now);
                 self.conns.push(Conn::to(rconn, target));
             }
             Err(e) => refused(e.to_string()),
         }
     }
 
-    /// What the bridge's own rules depend on.
-    pub(super) fn situation<'a>(
-        &self,
-        local: EthAddr,
-        bridge: &'a str,
-        now: Nanos,
-    ) -> Situation<'a> {
-        let configured = || self.conns.iter().filter(|c| c.target.is_some());
-        let wants_in_band = |c: &&Conn| {
-            let model = c.target.as_ref().and_then(|t| self.wanted.get(t));
-            let mode = model.and_then(|m| m.connection_mode.as_deref());
-            self.in_band && mode != Some("out-of-band")
-        };
+    /// What the bridge's own rules depend on. `local` is the local port's address, and whether the kernel has it.
+    pub(super) fn situation(&mut self, (local, real): (EthAddr, bool), now: Nanos) -> Situation {
+        let remotes = self.in_band_remotes();
+        // Only of devices of the kernel are there routes and neighbours.
+        let hops = if real { remotes.iter().map(|r| *r.ip()).collect() } else { BTreeSet::new() };
+        let next_hops = self.next_hops.refresh(&hops, &self.bridge, now);
         let primary = |c: &&Conn| {
             let model = c.target.as_ref().and_then(|t| self.wanted.get_key_value(t));
             model.is_some_and(|(t, m)| is_primary(t, m.kind.as_deref()))
         };
-        let failing_s = configured().filter(primary).map(|c| c.rconn.failing_s(now));
-        let probe_s = configured()
-            .filter(primary)
-            .map(|c| c.rconn.probe_ms() / 1000);
+        let owners = || self.conns.iter().filter(primary);
+        let failing_s = owners().map(|c| c.rconn.failing_s(now));
+        let probe_s = owners().map(|c| c.rconn.probe_ms() / 1000);
         let failing = failing_s
             .min()
             .zip(probe_s.max())
             .filter(|(s, _)| *s > 0 && self.standalone);
         Situation {
-            remotes: configured()
-                .filter(wants_in_band)
-                .filter_map(|c| c.rconn.remote())
-                .collect(),
+            remotes,
+            next_hops,
             local,
             queue: self.in_band_queue,
             failing,
-            bridge,
         }
+    }
+
+    /// Controllers that are reached in-band, and managers.
+    fn in_band_remotes(&self) -> Vec<SocketAddrV4> {
+        if !self.in_band {
+            return Vec::new();
+        }
+        let wants = |c: &&Conn| {
+            let model = c.target.as_ref().and_then(|t| self.wanted.get(t));
+            model.is_some_and(|m| m.connection_mode.as_deref() != Some("out-of-band"))
+        };
+        let controllers = self.conns.iter().filter(wants);
+        let controllers = controllers.filter_map(|c| match c.rconn.remote()? {
+            SocketAddr::V4(v4) => Some(v4),
+            SocketAddr::V6(_) => None,
+        });
+        controllers.chain(self.managers.iter().copied()).collect()
     }
 
     /// True while in-band control has rules in the bridge.

@@ -6,21 +6,22 @@
 //! come, without what else belongs to a turn.
 
 use super::below::Below;
+use super::next_hop::NextHops;
 use super::own_rules::OwnRules;
-use super::slice::Slice;
 use super::snoop::Snoopers;
 use super::{packets, ports};
 use crate::model::ControllerModel;
-use crate::vconn::{Rconn, State};
+use crate::slice::Slice;
+use crate::vconn::{Door, Rconn, State};
 use backer::Backer;
 use base::clock::Nanos;
 use base::poll::PollSet;
 use base::sync::lock;
 use ofproto::{ConnId, Controllers, Cx, Ofproto};
 use openflow::PortConfig;
-use ovsdb::{Address, Listener};
+use ovsdb::{Address, Stream, Tls};
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddrV4;
 use udpif::world::PacketIn;
 
 /// Silence after which somebody who came by himself is probed, milliseconds.
@@ -29,7 +30,7 @@ const SERVICE_PROBE_MS: u64 = 60_000;
 const MESSAGES_PER_TURN: usize = 50;
 /// Bytes that may wait in a socket's queue before no more are made.
 const OUTPUT_BYTES: usize = 256 << 10;
-/// Connections of one bridge that came by themselves.
+/// Connections that came by themselves, at the bridge's own socket, and as many at all the configured ones.
 const SERVICES_MAX: usize = 200;
 /// How often devices are looked at for changes, milliseconds.
 const PORTS_MS: u64 = 100;
@@ -101,11 +102,13 @@ pub(crate) enum Heard {
 pub(crate) struct Conversation {
     pub(super) bridge: String,
     pub(super) controllers: Controllers,
-    mgmt: Option<Listener>,
+    mgmt: Option<Door>,
+    /// Keys and certificates.
+    pub(super) tls: Tls,
     /// Who watches what is said with controllers.
     snoopers: Snoopers,
     pub(super) own_rules: OwnRules,
-    pub(super) passive: BTreeMap<String, Listener>,
+    pub(super) passive: BTreeMap<String, Door>,
     pub(super) wanted: BTreeMap<String, ControllerModel>,
     pub(super) versions: u32,
     pub(super) conns: Vec<Conn>,
@@ -117,6 +120,11 @@ pub(crate) struct Conversation {
     pub(super) in_band: bool,
     pub(super) in_band_queue: Option<u32>,
     pub(super) standalone: bool,
+    /// Packet-ins that may wait for a controller that says nothing else.
+    pub(super) queue_size: usize,
+    /// Managers that are reached in-band, and the way to all who are.
+    pub(super) managers: Vec<SocketAddrV4>,
+    pub(super) next_hops: NextHops,
     /// The connection that is served first.
     first: usize,
     /// Something was said in the last turn.
@@ -125,20 +133,26 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     /// Begins to listen for a bridge. A name with a slash gets no sockets.
-    pub(crate) fn new(bridge: &str) -> Self {
+    pub(crate) fn new(bridge: &str, tls: &Tls) -> Self {
         let address = |suffix: &str| {
             Address::PassiveUnix(crate::paths::rundir().join(format!("{bridge}.{suffix}")))
         };
         let listen = |suffix: &str| {
-            Listener::bind(&address(suffix))
+            Door::open(&address(suffix), tls)
                 .inspect_err(|e| tracing::error!(target: "connmgr", "{e}"))
                 .ok()
         };
         let plain = !bridge.contains('/');
+        if plain {
+            let rundir = crate::paths::rundir();
+            tracing::info!(target: "connmgr", "{bridge}: added service controller \"punix:{}/{bridge}.mgmt\"",
+                rundir.display());
+        }
         Self {
             bridge: bridge.to_owned(),
             controllers: Controllers::default(),
             mgmt: plain.then(|| listen("mgmt")).flatten(),
+            tls: tls.clone(),
             snoopers: if plain {
                 Snoopers::listen(&address("snoop"))
             } else {
@@ -155,6 +169,9 @@ impl Conversation {
             in_band: false,
             in_band_queue: None,
             standalone: true,
+            queue_size: 100,
+            managers: Vec::new(),
+            next_hops: NextHops::default(),
             first: 0,
             talking: false,
         }
@@ -182,7 +199,7 @@ impl Conversation {
         waiting: VecDeque<PacketIn>,
         (now, slice_us): (Nanos, u64),
     ) -> bool {
-        self.accept(now);
+        self.accept(now, slice_us);
         self.connect(now);
         let Ok(ofproto) = backer.ofproto(&self.bridge) else {
             return false;
@@ -223,8 +240,10 @@ impl Conversation {
                 self.ports_at = now.plus_millis(PORTS_MS);
                 ports::sync(b, &bridge, of, now);
                 let local = b.bridge(&bridge).ok().and_then(|x| x.iface(&bridge));
-                let local = local.map_or(wire::EthAddr::ZERO, |i| i.device.etheraddr());
-                let situation = self.situation(local, &bridge, now);
+                let local = local.map_or((wire::EthAddr::ZERO, false), |i| {
+                    (i.device.etheraddr(), i.device.ifindex().is_some())
+                });
+                let situation = self.situation(local, now);
                 // Nothing else may change the tables while a long change is under way: then next time.
                 if !of.is_busy() {
                     self.own_rules.update(&situation, of, now);
@@ -291,41 +310,49 @@ impl Conversation {
         self.conns.iter().any(waits)
     }
 
-    fn accept(&mut self, now: Nanos) {
-        let mut came = Vec::new();
-        for (listener, target) in self
-            .mgmt
-            .iter()
-            .map(|l| (l, None))
-            .chain(self.passive.iter().map(|(t, l)| (l, Some(t.clone()))))
-        {
-            while self.conns.len() + came.len() < SERVICES_MAX {
-                let Some(stream) = listener.accept() else {
-                    break;
-                };
-                came.push((stream, target.clone()));
-            }
+    /// Lets in who came by himself. Those at the bridge's own socket and those at configured ones do not take each
+    /// other's room.
+    fn accept(&mut self, now: Nanos, slice_us: u64) {
+        let services = |c: &&Conn| c.target.is_none();
+        let at_doors = self.conns.iter().filter(services).filter(|c| c.door.is_some());
+        let at_doors = at_doors.count();
+        let own = self.conns.iter().filter(services).count() - at_doors;
+        let slice = Slice::micros(slice_us);
+        let mut came: Vec<(Stream, Option<String>)> = Vec::new();
+        if let Some(door) = &mut self.mgmt {
+            let streams = door.run(now, SERVICES_MAX.saturating_sub(own), slice);
+            came.extend(streams.into_iter().map(|s| (s, None)));
+        }
+        let mut room = SERVICES_MAX.saturating_sub(at_doors);
+        for (target, door) in &mut self.passive {
+            let streams = door.run(now, room, slice);
+            room -= streams.len();
+            came.extend(streams.into_iter().map(|s| (s, Some(target.clone()))));
         }
         self.snoopers.run(self.versions);
         for (stream, door) in came {
-            self.services += 1;
-            let peer = stream.peer_name();
-            let peer = peer.unwrap_or_else(|| format!("unix#{}", self.services));
-            let name = format!("{}<->{peer}", self.bridge);
-            let settings = self.settings(&name, door.as_ref());
-            let id = self.controllers.open(settings, now);
-            let mut rconn = Rconn::accepted(&name, stream, now);
-            let c = door.as_ref().and_then(|t| self.wanted.get(t));
-            let probe_ms = c.map_or(SERVICE_PROBE_MS, ControllerModel::probe_ms);
-            rconn.set_patience(0, probe_ms);
-            self.conns.push(Conn {
-                rconn,
-                id: Some(id),
-                target: None,
-                door,
-                talks: false,
-            });
+            self.welcome(stream, door, now);
         }
+    }
+
+    fn welcome(&mut self, stream: Stream, door: Option<String>, now: Nanos) {
+        self.services += 1;
+        let peer = stream.peer_name();
+        let peer = peer.unwrap_or_else(|| format!("unix#{}", self.services));
+        let name = format!("{}<->{peer}", self.bridge);
+        let settings = self.settings(&name, door.as_ref());
+        let id = self.controllers.open(settings, now);
+        let mut rconn = Rconn::accepted(&name, stream, now);
+        let c = door.as_ref().and_then(|t| self.wanted.get(t));
+        let probe_ms = c.map_or(SERVICE_PROBE_MS, ControllerModel::probe_ms);
+        rconn.set_patience(0, probe_ms);
+        self.conns.push(Conn {
+            rconn,
+            id: Some(id),
+            target: None,
+            door,
+            talks: false,
+        });
     }
 
     fn connect(&mut self, now: Nanos) {
@@ -474,8 +501,8 @@ impl Conversation {
 
     /// Names what to wait for.
     pub(crate) fn wait(&self, now: Nanos, set: &mut PollSet) {
-        for l in self.mgmt.iter().chain(self.passive.values()) {
-            set.fd(l.as_raw_fd(), false);
+        for door in self.mgmt.iter().chain(self.passive.values()) {
+            door.wait(now, set);
         }
         self.snoopers.wait(set);
         for conn in &self.conns {

@@ -1,12 +1,9 @@
 //! Rules that a bridge has of its own, above every priority that controllers can use, and not shown to them:
 //!
 //! * *In-band control*: whatever the controllers' rules do, the switch itself can reach its controllers through
-//!   its local port (DHCP, ARP, and TCP to and from each).
+//!   its local port (DHCP, ARP, and TCP to and from each; ARP to and from the next hop on the way).
 //! * *Fail-open*: when no controller was of use for three times the longest probe interval, a bridge in
 //!   standalone mode switches like one without controllers.
-//!
-//! Rules for the next hop on the way to a controller outside of the bridge's own network are not made: finding
-//! it would mean to ask the host's neighbour tables.
 
 use crate::model::BridgeModel;
 use base::clock::Nanos;
@@ -14,7 +11,7 @@ use ofproto::Ofproto;
 use openflow::FlowModCommand;
 use openflow::{Names, parse_flow_mod};
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use wire::EthAddr;
 
 /// Priority of the fail-open rule.
@@ -34,9 +31,11 @@ pub(super) struct OwnRules {
 
 /// What they depend on.
 #[derive(Debug)]
-pub(super) struct Situation<'a> {
-    /// Controllers reached in-band.
-    pub(super) remotes: Vec<SocketAddr>,
+pub(super) struct Situation {
+    /// Controllers and managers reached in-band.
+    pub(super) remotes: Vec<SocketAddrV4>,
+    /// Ethernet addresses of the next hops to them, as far as they are known.
+    pub(super) next_hops: BTreeSet<EthAddr>,
     /// Address of the local port.
     pub(super) local: EthAddr,
     /// Queue of in-band traffic.
@@ -44,8 +43,6 @@ pub(super) struct Situation<'a> {
     /// Since when, in seconds, no controller is of use, and the longest probe interval in seconds; none when a
     /// controller is, or when there is none, or the bridge is to stay as it is.
     pub(super) failing: Option<(u64, u64)>,
-    /// Bridge, for the log.
-    pub(super) bridge: &'a str,
 }
 
 impl OwnRules {
@@ -55,7 +52,7 @@ impl OwnRules {
     }
 
     /// Makes the rules fit the situation. True when something changed.
-    pub(super) fn update(&mut self, s: &Situation<'_>, of: &mut Ofproto, now: Nanos) -> bool {
+    pub(super) fn update(&mut self, s: &Situation, of: &mut Ofproto, now: Nanos) -> bool {
         let mut wanted = in_band(s);
         self.fail_open(s);
         if self.failed_open {
@@ -74,14 +71,13 @@ impl OwnRules {
         true
     }
 
-    fn fail_open(&mut self, s: &Situation<'_>) {
-        let bridge = s.bridge;
+    fn fail_open(&mut self, s: &Situation) {
         match s.failing {
             Some((seconds, probe)) if seconds >= probe * 3 => {
                 if !self.failed_open {
                     tracing::warn!(
                         target: "fail_open",
-                        "{bridge}: Could not connect to controller (or switch failed controller's \
+                        "Could not connect to controller (or switch failed controller's \
                          post-connection admission control policy) for {seconds} seconds, failing open"
                     );
                 }
@@ -90,7 +86,7 @@ impl OwnRules {
             Some(_) => {}
             None => {
                 if self.failed_open {
-                    tracing::warn!(target: "fail_open", "{bridge}: No longer in fail-open mode");
+                    tracing::warn!(target: "fail_open", "No longer in fail-open mode");
                 }
                 self.failed_open = false;
             }
@@ -99,32 +95,27 @@ impl OwnRules {
 }
 
 /// The rules that let the switch reach its controllers.
-fn in_band(s: &Situation<'_>) -> BTreeSet<Own> {
-    let remotes: Vec<SocketAddrV4> = s
-        .remotes
-        .iter()
-        .filter_map(|r| match r {
-            SocketAddr::V4(v4) => Some(*v4),
-            SocketAddr::V6(_) => None,
-        })
-        .collect();
+fn in_band(s: &Situation) -> BTreeSet<Own> {
     let mut out = BTreeSet::new();
-    if remotes.is_empty() || s.local == EthAddr::ZERO {
-        return out;
-    }
     let actions = match s.queue {
         Some(q) => format!("set_queue:{q},NORMAL"),
         None => "NORMAL".to_owned(),
     };
     let mut rule = |kind: i32, text: String| out.insert((IN_BAND + kind, text, actions.clone()));
     let local = s.local;
-    rule(
-        0,
-        format!("udp,in_port=LOCAL,dl_src={local},tp_src=68,tp_dst=67"),
-    );
-    rule(1, format!("arp,arp_op=2,dl_dst={local}"));
-    rule(2, format!("arp,arp_op=1,dl_src={local}"));
-    for r in remotes {
+    if !s.remotes.is_empty() && local != EthAddr::ZERO {
+        rule(
+            0,
+            format!("udp,in_port=LOCAL,dl_src={local},tp_src=68,tp_dst=67"),
+        );
+        rule(1, format!("arp,arp_op=2,dl_dst={local}"));
+        rule(2, format!("arp,arp_op=1,dl_src={local}"));
+    }
+    for hop in &s.next_hops {
+        rule(3, format!("arp,arp_op=2,dl_dst={hop}"));
+        rule(4, format!("arp,arp_op=1,dl_src={hop}"));
+    }
+    for r in &s.remotes {
         let (ip, port) = (r.ip(), r.port());
         rule(5, format!("arp,arp_op=2,arp_tpa={ip}"));
         rule(6, format!("arp,arp_op=1,arp_spa={ip}"));
@@ -177,13 +168,13 @@ pub(super) fn is_primary(target: &str, kind: Option<&str>) -> bool {
 mod tests {
     use super::*;
 
-    fn situation(failing: Option<(u64, u64)>, remotes: &[&str]) -> Situation<'static> {
+    fn situation(failing: Option<(u64, u64)>, remotes: &[&str]) -> Situation {
         Situation {
             remotes: remotes.iter().map(|r| r.parse().unwrap()).collect(),
+            next_hops: remotes.iter().map(|_| EthAddr([2, 0, 0, 0, 0, 9])).collect(),
             local: EthAddr([2, 0, 0, 0, 0, 1]),
             queue: None,
             failing,
-            bridge: "br0",
         }
     }
 
@@ -199,9 +190,9 @@ mod tests {
             &mut of,
             t
         ));
-        assert_eq!((count(&of), own.is_in_band()), (11, true));
+        assert_eq!((count(&of), own.is_in_band()), (13, true));
         assert!(own.update(&situation(None, &["10.0.0.9:6653"]), &mut of, t));
-        assert_eq!(count(&of), 7);
+        assert_eq!(count(&of), 9);
         assert!(
             own.update(&situation(Some((14, 5)), &[]), &mut of, t),
             "in-band rules go"

@@ -6,7 +6,7 @@
 use crate::vconn::Channel;
 use base::poll::PollSet;
 use openflow::Hello;
-use ovsdb::{Address, Listener};
+use ovsdb::{Address, Listener, Tls};
 use std::os::fd::AsRawFd;
 
 /// Watchers of one bridge's conversation.
@@ -24,7 +24,7 @@ pub(super) struct Snoopers {
 impl Snoopers {
     /// Lets watchers in at an address.
     pub(super) fn listen(address: &Address) -> Self {
-        let listener = Listener::bind(address)
+        let listener = Listener::bind(address, &Tls::default())
             .inspect_err(|e| tracing::error!(target: "connmgr", "{e}"))
             .ok();
         Self {
@@ -36,7 +36,8 @@ impl Snoopers {
     /// Lets in who waits, and drops who is gone. `versions` may be spoken.
     pub(super) fn run(&mut self, versions: u32) {
         while self.watchers.len() < SNOOPERS_MAX {
-            let Some(stream) = self.listener.as_ref().and_then(Listener::accept) else {
+            let accepted = self.listener.as_ref().map(Listener::accept);
+            let Some(Ok(Some(stream))) = accepted else {
                 break;
             };
             let mut watcher = Channel::new(stream);
@@ -68,7 +69,7 @@ impl Snoopers {
             set.fd(l.as_raw_fd(), false);
         }
         for w in &self.watchers {
-            set.fd(w.as_raw_fd(), w.backlog() > 0);
+            set.fd(w.as_raw_fd(), w.wants_write());
         }
     }
 }

@@ -33,6 +33,7 @@ use datapath::{Environment, NetdevProvider, Threading, Topology};
 use l2::routes::Routes;
 use netdev::Registry;
 use netdev::dummy::Dummies;
+use ovsdb::Tls;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
@@ -57,6 +58,8 @@ pub(crate) struct Switch {
     routes: Routes,
     source: Source,
     database: Option<Database>,
+    /// Keys and certificates.
+    tls: Tls,
     /// What was last asked for.
     model: Model,
     /// One per datapath type.
@@ -98,9 +101,11 @@ impl Switch {
         let (registry, dummies) =
             crate::registry::new(options.dummy, &clock).map_err(|e| e.to_string())?;
         let dpifs = datapath_types(options, &clock, &registry)?;
+        let tls = Tls::default();
+        options.tls.apply(&tls);
         let database = match &options.source {
             Source::Toml(_) => None,
-            Source::Database(address) => Some(Database::new(address)?),
+            Source::Database(address) => Some(Database::new(address, &tls)?),
         };
         let mut switch = Self {
             program: options.program.clone(),
@@ -111,6 +116,7 @@ impl Switch {
             routes: Routes::default(),
             source: options.source.clone(),
             database,
+            tls,
             model: Model::default(),
             backers: BTreeMap::new(),
             conversations: BTreeMap::new(),
@@ -162,6 +168,7 @@ impl Switch {
             for backer in self.backers.values_mut() {
                 busy |= backer.run();
             }
+            self.tls.refresh();
             self.try_again(now);
             let changes = self.device_changes();
             if changes != self.changes_seen {
@@ -232,6 +239,9 @@ impl Switch {
         };
         let mut busy = false;
         if let Some(news) = news {
+            if let Some(tls) = &news.model.tls {
+                tls.apply(&self.tls);
+            }
             self.apply(news.model);
             if let Some(d) = &mut self.database {
                 d.set_in_force(news.next_cfg);

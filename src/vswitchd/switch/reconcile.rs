@@ -140,9 +140,9 @@ impl Switch {
             let conversation = self
                 .conversations
                 .entry(name.clone())
-                .or_insert_with(|| Conversation::new(name));
+                .or_insert_with(|| Conversation::new(name, &self.tls));
             conversation.set_bundle_timeout(settings::bundle_idle_ms(&model.settings));
-            conversation.configure(bridge, now);
+            conversation.configure(bridge, &model.managers, now);
             // Controllers know the ports before anybody is told that the configuration is in force.
             let owner = self.backers.values_mut();
             if let Some(backer) = owner.into_iter().find(|b| b.bridges().contains_key(name)) {

@@ -6,7 +6,8 @@
 //! need not wake us. Where somebody else takes the core instead, sleeping serves everybody better.
 
 use super::Switch;
-use crate::controllers::{Conversation, Heard, Slice};
+use crate::controllers::{Conversation, Heard};
+use crate::slice::Slice;
 use base::clock::monotonic_ns;
 use base::poll::PollSet;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The other end of the control socket, for the `ringway` command.
 
 use super::Outcome;
-use ovsdb::{Address, Message, Rpc, Stream};
+use ovsdb::{Address, Dial, Message, Rpc, Stream};
 use serde_json::{Value, json};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -13,7 +13,8 @@ use std::time::Duration;
 /// The daemon's refusal, or why it could not be asked, naming the socket.
 pub(crate) fn call(socket: &Path, method: &str, args: &[String]) -> Outcome {
     let fail = |e: &dyn std::fmt::Display| format!("{}: {e}", socket.display());
-    let stream = Stream::connect(&Address::Unix(socket.to_owned())).map_err(|e| e.to_string())?;
+    let address = Address::Unix(socket.to_owned());
+    let stream = Stream::begin(&address, &Dial::default()).map_err(|e| e.to_string())?;
     let mut rpc = Rpc::new(stream);
     let request = Message::Request {
         id: json!(0),
@@ -30,7 +31,7 @@ pub(crate) fn call(socket: &Path, method: &str, args: &[String]) -> Outcome {
         }
         rpc.flush().map_err(|e| fail(&e))?;
         let mut set = base::poll::PollSet::new();
-        set.fd(rpc.as_raw_fd(), rpc.backlog() > 0);
+        set.fd(rpc.as_raw_fd(), rpc.wants_write());
         set.within(Duration::from_secs(1));
         set.wait();
     }

@@ -14,7 +14,7 @@ mod command;
 pub(crate) use client::call;
 pub(crate) use command::{Commands, Outcome, Reply};
 
-use ovsdb::{Address, Listener, Message, Rpc};
+use ovsdb::{Address, Listener, Message, Rpc, Tls};
 use serde_json::Value;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ impl<C> Server<C> {
             None
         } else {
             let address = Address::PassiveUnix(path.to_owned());
-            Some(Listener::bind(&address).map_err(|e| e.to_string())?)
+            Some(Listener::bind(&address, &Tls::default()).map_err(|e| e.to_string())?)
         };
         Ok(Self {
             listener,
@@ -81,7 +81,8 @@ impl<C> Server<C> {
     pub(crate) fn run(&mut self, context: &mut C) -> bool {
         let mut busy = false;
         while self.connections.len() < CONNECTIONS_MAX {
-            let Some(stream) = self.listener.as_ref().and_then(Listener::accept) else {
+            let accepted = self.listener.as_ref().map(Listener::accept);
+            let Some(Ok(Some(stream))) = accepted else {
                 break;
             };
             busy = true;
@@ -109,7 +110,7 @@ impl<C> Server<C> {
             match c.pending {
                 // A client with an answer pending is only watched for the answer's sake.
                 Some(Pending::Answer(..)) => set.within(std::time::Duration::from_millis(1)),
-                _ => set.fd(c.rpc.as_raw_fd(), c.rpc.backlog() > 0),
+                _ => set.fd(c.rpc.as_raw_fd(), c.rpc.wants_write()),
             }
         }
     }

@@ -4,9 +4,8 @@
 //! Bounds: a message has at most 65,535 bytes by its header; a peer that does not read holds at most
 //! [`BACKLOG_MAX`] bytes, then the connection is closed: it can always come back.
 
-use ovsdb::Stream;
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use ovsdb::{Outbox, OutboxError, Stream};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Bytes of an OpenFlow header.
@@ -34,6 +33,16 @@ pub(crate) enum ChannelError {
     Io(#[from] io::Error),
 }
 
+impl From<OutboxError> for ChannelError {
+    fn from(e: OutboxError) -> Self {
+        match e {
+            OutboxError::Closed => Self::Closed,
+            OutboxError::Full(bytes) => Self::Backlog(bytes),
+            OutboxError::Io(e) => Self::Io(e),
+        }
+    }
+}
+
 /// A connection that carries OpenFlow.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -44,9 +53,7 @@ pub(crate) struct Channel {
     filled: usize,
     /// The last read took all there was.
     drained: bool,
-    output: VecDeque<Vec<u8>>,
-    output_at: usize,
-    output_bytes: usize,
+    output: Outbox,
 }
 
 impl Channel {
@@ -58,9 +65,7 @@ impl Channel {
             taken: 0,
             filled: 0,
             drained: false,
-            output: VecDeque::new(),
-            output_at: 0,
-            output_bytes: 0,
+            output: Outbox::new(BACKLOG_MAX),
         }
     }
 
@@ -89,7 +94,8 @@ impl Channel {
             self.make_room();
             let got = self.stream.read(&mut self.input[self.filled..]);
             self.filled += got.as_ref().copied().unwrap_or(0);
-            self.drained = got.is_ok() && self.filled < self.input.len();
+            let room_left = self.filled < self.input.len();
+            self.drained = got.is_ok() && room_left && !self.stream.has_input();
             match got {
                 Ok(0) => return Err(ChannelError::Closed),
                 Ok(_) => {}
@@ -118,13 +124,7 @@ impl Channel {
     /// # Errors
     /// The connection's end; also a peer that does not read.
     pub(crate) fn send(&mut self, message: Vec<u8>) -> Result<(), ChannelError> {
-        self.output_bytes += message.len();
-        self.output.push_back(message);
-        self.flush()?;
-        if self.output_bytes > BACKLOG_MAX {
-            return Err(ChannelError::Backlog(self.output_bytes));
-        }
-        Ok(())
+        Ok(self.output.send(message, &mut self.stream)?)
     }
 
     /// Writes what the peer takes.
@@ -132,39 +132,34 @@ impl Channel {
     /// # Errors
     /// The connection's end.
     pub(crate) fn flush(&mut self) -> Result<(), ChannelError> {
-        while let Some(first) = self.output.front() {
-            match self.stream.write(&first[self.output_at..]) {
-                Ok(0) => return Err(ChannelError::Closed),
-                Ok(n) => {
-                    self.output_at += n;
-                    self.output_bytes -= n;
-                    if self.output_at == first.len() {
-                        self.output.pop_front();
-                        self.output_at = 0;
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
+        Ok(self.output.flush(&mut self.stream)?)
     }
 
     /// True once the connection that was begun is there.
     ///
     /// # Errors
     /// Why it will not come.
-    pub(crate) fn is_connected(&self) -> io::Result<bool> {
+    pub(crate) fn is_connected(&mut self) -> io::Result<bool> {
         self.stream.is_connected()
     }
 
     /// Bytes that wait for the peer to read.
     pub(crate) fn backlog(&self) -> usize {
-        self.output_bytes
+        self.output.bytes()
+    }
+    /// True when there is something to do once the descriptor is writable.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.output.bytes() > 0 || self.stream.wants_write()
+    }
+    /// True until the connection under it is made.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        self.stream.is_on_its_way()
     }
     /// True when a message (or an end by a wrong one) is there without anything arriving.
     pub(crate) fn has_input(&self) -> bool {
+        if self.stream.has_input() {
+            return true;
+        }
         let rest = &self.input[self.taken..self.filled];
         match rest.first_chunk::<4>() {
             Some(&[_, _, a, b]) => rest.len() >= usize::from(u16::from_be_bytes([a, b])),
@@ -182,6 +177,7 @@ impl AsRawFd for Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::os::unix::net::UnixStream;
 
     fn pair() -> (Channel, UnixStream) {

@@ -2,7 +2,18 @@
 //! `ofproto`'s business.
 
 mod channel;
+mod door;
 mod rconn;
 
 pub(crate) use channel::Channel;
-pub(crate) use rconn::{Rconn, State, reason};
+pub(crate) use door::Door;
+pub(crate) use rconn::{Rconn, State};
+
+/// The kernel's words, without the number.
+pub(crate) fn reason(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}

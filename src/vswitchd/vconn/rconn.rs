@@ -5,8 +5,9 @@
 //! (`Controller.status:state`).
 
 use super::channel::{Channel, ChannelError};
+use super::reason;
 use base::clock::Nanos;
-use ovsdb::{Address, Stream};
+use ovsdb::{Address, Dial, Stream};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +45,14 @@ pub(crate) struct Rconn {
     name: String,
     /// `None`: made by the peer, not made again.
     address: Option<Address>,
+    dial: Dial,
     channel: Option<Channel>,
     state: State,
     state_since: Nanos,
     backoff_ms: u64,
     max_backoff_ms: u64,
+    /// A connection lost before counts as a failure.
+    good_at: Nanos,
     probe_ms: u64,
     heard_at: Nanos,
     /// When the peer last asked for something: only then it is of use.
@@ -60,16 +64,22 @@ pub(crate) struct Rconn {
 
 impl Rconn {
     /// A connection that is made and made again.
-    pub(crate) fn to((name, target): (&str, &str), address: Address, now: Nanos) -> Self {
+    pub(crate) fn to(
+        (name, target): (&str, &str),
+        (address, dial): (Address, Dial),
+        now: Nanos,
+    ) -> Self {
         Self {
             target: target.to_owned(),
             name: name.to_owned(),
             address: Some(address),
+            dial,
             channel: None,
             state: State::Backoff,
             state_since: now,
             backoff_ms: 0,
             max_backoff_ms: 8000,
+            good_at: now,
             probe_ms: 5000,
             heard_at: now,
             useful_at: now,
@@ -81,12 +91,13 @@ impl Rconn {
 
     /// A connection that a peer made.
     pub(crate) fn accepted(name: &str, stream: Stream, now: Nanos) -> Self {
+        let nowhere = Address::Unix(std::path::PathBuf::new());
         Self {
             address: None,
             channel: Some(Channel::new(stream)),
             state: State::Active,
             last_connected: Some(now),
-            ..Self::to((name, name), Address::Unix(std::path::PathBuf::new()), now)
+            ..Self::to((name, name), (nowhere, Dial::default()), now)
         }
     }
 
@@ -95,6 +106,11 @@ impl Rconn {
         self.max_backoff_ms = max_backoff_ms.max(1000);
         self.backoff_ms = self.backoff_ms.min(self.max_backoff_ms);
         self.probe_ms = probe_ms;
+    }
+
+    /// Sets the differentiated-services code point of the next connection.
+    pub(crate) fn set_dscp(&mut self, dscp: u8) {
+        self.dial.dscp = Some(dscp);
     }
 
     /// Does what is due. Returns true when a new connection was just made, so that a hello must be sent; the
@@ -144,9 +160,10 @@ impl Rconn {
         if self.is_talkative() {
             tracing::info!(target: "rconn", "{}: connecting...", self.name);
         }
-        match Stream::begin(address) {
+        match Stream::begin(address, &self.dial) {
             Ok(stream) => {
                 self.channel = Some(Channel::new(stream));
+                self.good_at = now.plus_millis(self.backoff_ms);
                 self.enter(State::Connecting, now);
                 self.finish_connecting(now)
             }
@@ -154,6 +171,7 @@ impl Rconn {
                 let why = reason(&e.source_error());
                 tracing::warn!(target: "rconn", "{}: connection failed ({why})", self.name);
                 self.last_error = Some(why);
+                self.good_at = Nanos(u64::MAX);
                 self.back_off(now);
                 false
             }
@@ -164,7 +182,7 @@ impl Rconn {
     fn finish_connecting(&mut self, now: Nanos) -> bool {
         let patience_ms = self.backoff_ms.max(1000);
         let late = now >= self.state_since.plus_millis(patience_ms);
-        match self.channel.as_ref().map(Channel::is_connected) {
+        match self.channel.as_mut().map(Channel::is_connected) {
             Some(Ok(true)) => {
                 tracing::info!(target: "rconn", "{}: connected", self.name);
                 self.heard_at = now;
@@ -174,13 +192,18 @@ impl Rconn {
             }
             Some(Ok(false)) if !late => false,
             Some(Ok(false)) | None => {
-                tracing::info!(target: "rconn", "{}: connection timed out", self.name);
+                if self.is_talkative() {
+                    tracing::info!(target: "rconn", "{}: connection timed out", self.name);
+                }
+                self.good_at = Nanos(u64::MAX);
                 self.lose("Connection timed out", now);
                 false
             }
             Some(Err(e)) => {
                 let why = reason(&e);
-                tracing::info!(target: "rconn", "{}: connection failed ({why})", self.name);
+                if self.is_talkative() {
+                    tracing::info!(target: "rconn", "{}: connection failed ({why})", self.name);
+                }
                 self.lose(&why, now);
                 false
             }
@@ -202,18 +225,22 @@ impl Rconn {
             self.enter(State::Void, now);
             return;
         }
-        let talkative = self.is_talkative();
-        let (before, max) = (self.backoff_ms, self.max_backoff_ms);
-        self.backoff_ms = (before * 2).clamp(1000, max);
-        if before > 0 && before < max / 2 {
+        // A connection that stood for as long as the last pause starts over.
+        if now >= self.good_at {
+            self.backoff_ms = 1000;
+        } else if self.backoff_ms < self.max_backoff_ms / 2 {
+            self.backoff_ms = (self.backoff_ms * 2).max(1000);
             let s = self.backoff_ms / 1000;
             tracing::info!(target: "rconn", "{}: waiting {s} seconds before reconnect", self.name);
-        } else if before > 0 && talkative {
-            tracing::info!(
-                target: "rconn",
-                "{}: continuing to retry connections in the background but suppressing further logging",
-                self.name
-            );
+        } else {
+            if self.is_talkative() {
+                tracing::info!(
+                    target: "rconn",
+                    "{}: continuing to retry connections in the background but suppressing further logging",
+                    self.name
+                );
+            }
+            self.backoff_ms = self.max_backoff_ms;
         }
         self.enter(State::Backoff, now);
     }
@@ -239,12 +266,6 @@ impl Rconn {
         if self.channel.take().is_some() {
             self.last_disconnected = Some(now);
             self.last_error = Some(why.to_owned());
-            // A connection that was good for a while starts over without much delay.
-            let good = matches!(self.state, State::Active | State::Idle);
-            let since = self.last_connected.unwrap_or(now);
-            if good && now >= since.plus_millis(self.backoff_ms) {
-                self.backoff_ms = 0;
-            }
             self.back_off(now);
         }
     }
@@ -351,7 +372,8 @@ impl Rconn {
     pub(crate) fn wait_io(&self, reads: bool, set: &mut base::poll::PollSet) {
         use std::os::fd::AsRawFd;
         let Some(c) = &self.channel else { return };
-        let writes = c.backlog() > 0 || self.state == State::Connecting;
+        let connecting = self.state == State::Connecting;
+        let writes = c.wants_write() || connecting && c.is_on_its_way();
         if reads {
             set.fd(c.as_raw_fd(), writes);
             if c.has_input() {
@@ -397,19 +419,10 @@ impl Rconn {
     }
 }
 
-/// The kernel's words, without the number.
-pub(crate) fn reason(e: &std::io::Error) -> String {
-    let text = e.to_string();
-    match text.find(" (os error") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ovsdb::Listener;
+    use ovsdb::{Listener, Tls};
 
     #[test]
     fn connects_probes_gives_up_and_comes_back() {
@@ -417,15 +430,15 @@ mod tests {
         let t = Nanos::from_millis;
         let mut r = Rconn::to(
             ("br0<->unix:x", "unix:x"),
-            Address::Unix(path.clone()),
+            (Address::Unix(path.clone()), Dial::default()),
             t(0),
         );
         r.set_patience(4000, 5000);
         assert!(!r.run(t(0)), "nobody listens");
         assert_eq!(r.state(), State::Backoff);
-        let listener = Listener::bind(&Address::PassiveUnix(path)).unwrap();
+        let listener = Listener::bind(&Address::PassiveUnix(path), &Tls::default()).unwrap();
         assert!(!r.run(t(999)) && r.run(t(1000)), "one second later");
-        let mut peer = Channel::new(listener.accept().unwrap());
+        let mut peer = Channel::new(listener.accept().unwrap().unwrap());
         r.send(vec![4, 0, 0, 8, 0, 0, 0, 1], t(1000));
         assert_eq!(peer.receive().unwrap().unwrap().len(), 8);
         r.run(t(6000));

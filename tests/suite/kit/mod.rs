@@ -5,10 +5,12 @@
 
 mod daemon;
 mod database;
+mod dropin;
 mod traffic;
 
 pub(crate) use daemon::{Daemon, file_in, ringway};
 pub(crate) use database::Vswitchd;
+pub(crate) use dropin::DropIn;
 pub(crate) use traffic::{Raw, Stream, tcp};
 
 use std::io::Read;
