@@ -144,6 +144,20 @@ pub trait Device: Send + Sync + Debug {
     fn addresses(&self) -> Vec<(std::net::IpAddr, u8)> {
         Vec::new()
     }
+    /// Gives the host an IPv4 address with its prefix length at this device, in place of another one.
+    ///
+    /// # Errors
+    /// NotSupported, or what the host says.
+    fn set_in4(&self, _address: (std::net::Ipv4Addr, u8)) -> Result<(), NetdevError> {
+        Err(self.unsupported("set_in4"))
+    }
+    /// Makes a gateway that this device leads to the host's.
+    ///
+    /// # Errors
+    /// As [`Device::set_in4`].
+    fn set_gateway(&self, _gateway: std::net::Ipv4Addr) -> Result<(), NetdevError> {
+        Err(self.unsupported("set_gateway"))
+    }
     /// Driver, mode and other facts for people (the `status` column).
     fn status(&self) -> BTreeMap<String, String> {
         BTreeMap::new()

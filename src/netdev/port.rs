@@ -17,7 +17,7 @@ use base::sync::{Arc, Mutex, lock};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use wire::EthAddr;
 
 /// Pause after the first failed reconfiguration, nanoseconds; doubles up to [`PAUSE_MAX_NS`].
@@ -230,6 +230,12 @@ impl<C: Class> Device for Port<C> {
     }
     fn addresses(&self) -> Vec<(IpAddr, u8)> {
         self.link.addresses()
+    }
+    fn set_in4(&self, address: (Ipv4Addr, u8)) -> Result<(), NetdevError> {
+        self.link.set_in4(address)
+    }
+    fn set_gateway(&self, gateway: Ipv4Addr) -> Result<(), NetdevError> {
+        self.link.set_gateway(gateway)
     }
     fn status(&self) -> BTreeMap<String, String> {
         let mut map = self.link.status();

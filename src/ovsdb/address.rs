@@ -140,7 +140,15 @@ mod tests {
             assert_eq!(parse(&address.to_string()), Some(address), "{text}");
         }
         let wrong = [
-            "", "unix", "unix:", "tcp:no:1", "ssl:", "ssl:1.1.1.1:x", "ptcp:99999", "pssl:1:x", "file:/x",
+            "",
+            "unix",
+            "unix:",
+            "tcp:no:1",
+            "ssl:",
+            "ssl:1.1.1.1:x",
+            "ptcp:99999",
+            "pssl:1:x",
+            "file:/x",
         ];
         for bad in wrong {
             assert_eq!(parse(bad), None, "{bad}");

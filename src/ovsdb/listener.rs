@@ -71,8 +71,12 @@ impl Listener {
         match (stream, self) {
             (Stream::Tcp(s), Self::Tls(_, tls)) => {
                 prepare(&s)?;
-                let name = s.peer_addr().map_or_else(|_| String::new(), |a| format!("ssl:{a}"));
-                Ok(Some(Stream::Tls(Box::new(TlsStream::server(s, name, tls)?))))
+                let name = s
+                    .peer_addr()
+                    .map_or_else(|_| String::new(), |a| format!("ssl:{a}"));
+                Ok(Some(Stream::Tls(Box::new(TlsStream::server(
+                    s, name, tls,
+                )?))))
             }
             (Stream::Tcp(s), _) => {
                 prepare(&s)?;

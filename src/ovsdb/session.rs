@@ -205,7 +205,11 @@ impl Session {
             Some(_) if timed => {
                 let probe = self.heard_at.plus_millis(PROBE_MS);
                 // Once probed, the answer has as long again.
-                let due = if now < probe { probe } else { self.heard_at.plus_millis(PROBE_MS * 2) };
+                let due = if now < probe {
+                    probe
+                } else {
+                    self.heard_at.plus_millis(PROBE_MS * 2)
+                };
                 set.within(due.since(now));
             }
             _ => {}
@@ -301,7 +305,14 @@ impl Session {
         match self.listener.as_ref().map(Listener::accept) {
             Some(Ok(Some(stream))) => self.arriving = Some(stream),
             Some(Err(e)) => {
-                log_rl!(ACCEPTS, WARN, "reconnect", "{}: accept failed ({})", self.name(), words(&e));
+                log_rl!(
+                    ACCEPTS,
+                    WARN,
+                    "reconnect",
+                    "{}: accept failed ({})",
+                    self.name(),
+                    words(&e)
+                );
             }
             _ => {}
         }
@@ -309,7 +320,13 @@ impl Session {
             Some(Ok(true)) => {
                 let stream = self.arriving.take();
                 if self.rpc.is_some() {
-                    log_rl!(ACCEPTS, INFO, "jsonrpc", "{}: new connection replacing active connection", self.name());
+                    log_rl!(
+                        ACCEPTS,
+                        INFO,
+                        "jsonrpc",
+                        "{}: new connection replacing active connection",
+                        self.name()
+                    );
                     self.disconnect(now, "replaced", events);
                 }
                 if let Some(stream) = stream {
@@ -574,5 +591,8 @@ fn first_error(result: Value) -> Result<Value, String> {
 /// The kernel's words, without the number.
 fn words(e: &std::io::Error) -> String {
     let text = e.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

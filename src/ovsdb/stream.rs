@@ -16,7 +16,9 @@ const EINPROGRESS: i32 = 115;
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// The text is not an address we know.
-    #[error("{0}: not a stream address (unix:PATH, {{tcp,ssl}}:IP:PORT, punix:PATH, {{ptcp,pssl}}:[PORT][:IP])")]
+    #[error(
+        "{0}: not a stream address (unix:PATH, {{tcp,ssl}}:IP:PORT, punix:PATH, {{ptcp,pssl}}:[PORT][:IP])"
+    )]
     BadAddress(String),
     /// The kernel said no.
     #[error("{address}: {source}")]

@@ -179,7 +179,11 @@ fn read_managers(replica: &Replica, root: &Columns<'_>) -> Vec<SocketAddrV4> {
         let target = m.text("target")?;
         (m.text("connection_mode").as_deref() != Some("out-of-band")).then_some(target)
     });
-    let address = |t: String| Address::parse(&t, OVSDB_PORT, Path::new("/")).ok()?.remote();
+    let address = |t: String| {
+        Address::parse(&t, OVSDB_PORT, Path::new("/"))
+            .ok()?
+            .remote()
+    };
     let addresses = in_band.filter_map(address).filter_map(|a| match a {
         SocketAddr::V4(a) if *a.ip() != Ipv4Addr::LOCALHOST => Some(a),
         _ => None,
@@ -190,7 +194,11 @@ fn read_managers(replica: &Replica, root: &Columns<'_>) -> Vec<SocketAddrV4> {
 fn read_tls(replica: &Replica, root: &Columns<'_>) -> Option<TlsModel> {
     let uuid = root.refs("ssl").pop()?;
     let ssl = replica.row("SSL", uuid).map(Columns)?;
-    let file = |column| ssl.text(column).filter(|f| !f.is_empty()).map(PathBuf::from);
+    let file = |column| {
+        ssl.text(column)
+            .filter(|f| !f.is_empty())
+            .map(PathBuf::from)
+    };
     Some(TlsModel {
         private_key: file("private_key"),
         certificate: file("certificate"),
@@ -355,7 +363,10 @@ fn read_controller(c: &Columns<'_>) -> ControllerModel {
         rate_limit: c
             .number("controller_rate_limit")
             .map(|rate| (rate, c.number("controller_burst_limit").unwrap_or(0))),
-        dscp: c.map("other_config").get("dscp").and_then(|d| d.parse().ok()),
+        dscp: c
+            .map("other_config")
+            .get("dscp")
+            .and_then(|d| d.parse().ok()),
         queue_size: c.number("controller_queue_size"),
         local_net: ["local_ip", "local_netmask", "local_gateway"].map(|column| c.text(column)),
         kind: c.text("type"),

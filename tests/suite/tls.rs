@@ -17,10 +17,11 @@ fn pki(dir: &Path) {
         ovs-pki req+sign --dir=$PWD/pki --log=$PWD/pki.log ctl controller
         ca() { cp pki/$1/cacert.pem $1.pem; }
         ca switchca; ca controllerca
+        echo basicConstraints=CA:FALSE >v3
         for x in "sc switchca" "ctl controllerca"; do
             set -- $x
             openssl x509 -req -in $1-req.pem -CA pki/$2/cacert.pem -CAkey pki/$2/private/cakey.pem \
-                -set_serial 77 -days -1 -out $1-expired-cert.pem
+                -set_serial 77 -extfile v3 -days -1 -out $1-expired-cert.pem
             cp $1-privkey.pem $1-expired-privkey.pem
         done
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=alien \
@@ -40,13 +41,17 @@ fn papers(who: &str, ca: &str) -> String {
 /// Tells the switch its files by the database.
 fn set_ssl(d: &DropIn, who: &str, ca: &str) {
     let file = |name: String| d.file(&name).display().to_string();
-    let (key, cert) = (file(format!("{who}-privkey.pem")), file(format!("{who}-cert.pem")));
-    d.ask(&format!("ovs-vsctl --no-wait set-ssl {key} {cert} {}", file(format!("{ca}.pem"))));
+    let (key, cert) = (
+        file(format!("{who}-privkey.pem")),
+        file(format!("{who}-cert.pem")),
+    );
+    d.ask(&format!(
+        "ovs-vsctl --no-wait set-ssl {key} {cert} {}",
+        file(format!("{ca}.pem"))
+    ));
 }
 
-/// A bridge with a controller, and the database's way to it.
-const CONTROLLER: &str = "controller . ";
-
+/// A bridge with a controller.
 fn with_bridge(target: &str) -> DropIn {
     let d = DropIn::start();
     pki(d.dir());
@@ -99,19 +104,32 @@ fn controllers_come_in_by_a_door_with_a_guard() {
     assert!(show(&good).unwrap().contains("OFPT_FEATURES_REPLY"));
     for (who, why) in [
         ("sc", "SSL_accept: invalid peer certificate: UnknownIssuer"),
-        ("alien", "SSL_accept: invalid peer certificate: UnknownIssuer"),
-        ("ctl-expired", "SSL_accept: invalid peer certificate: certificate expired"),
+        (
+            "alien",
+            "SSL_accept: invalid peer certificate: UnknownIssuer",
+        ),
+        (
+            "ctl-expired",
+            "SSL_accept: invalid peer certificate: certificate expired",
+        ),
     ] {
         assert!(show(&papers(who, "switchca")).is_err(), "{who}");
         d.until_logged(why);
     }
-    assert!(d.tool("ovs-ofctl", &["show", "tcp:127.0.0.1:6653"]).is_err());
+    assert!(
+        d.tool("ovs-ofctl", &["show", "tcp:127.0.0.1:6653"])
+            .is_err()
+    );
     d.until_logged("received OpenFlow data on SSL channel");
 
     // Many flows, both ways, in records of every size.
-    let flows: String = (0..5000).map(|n| format!("ip,nw_dst=10.0.{}.{},actions=drop\n", n / 256, n % 256)).collect();
+    let flows: String = (0..5000)
+        .map(|n| format!("ip,nw_dst=10.0.{}.{},actions=drop\n", n / 256, n % 256))
+        .collect();
     std::fs::write(d.file("flows"), flows).unwrap();
-    d.ask(&format!("ovs-ofctl {good} --bundle add-flows ssl:127.0.0.1:6653 flows"));
+    d.ask(&format!(
+        "ovs-ofctl {good} --bundle add-flows ssl:127.0.0.1:6653 flows"
+    ));
     let dump = d.ask(&format!("ovs-ofctl {good} dump-flows ssl:127.0.0.1:6653"));
     assert_eq!(dump.matches("nw_dst=").count(), 5000);
 
@@ -123,8 +141,12 @@ fn controllers_come_in_by_a_door_with_a_guard() {
         file.set_modified(std::time::SystemTime::now()).unwrap();
     };
     trust("alien-cert.pem");
-    until("the controllers are not trusted any more", || show(&good).is_err());
-    until("the alien is", || show(&papers("alien", "switchca")).is_ok());
+    until("the controllers are not trusted any more", || {
+        show(&good).is_err()
+    });
+    until("the alien is", || {
+        show(&papers("alien", "switchca")).is_ok()
+    });
     trust("pki/controllerca/cacert.pem");
     until("and again", || show(&good).is_ok());
 }
@@ -134,7 +156,14 @@ fn who_stalls_in_the_handshake_keeps_nobody_out() {
     let d = with_bridge("pssl:6653:127.0.0.1");
     set_ssl(&d, "sc", "controllerca");
     let good = papers("ctl", "switchca");
-    let flows = || d.tool("ovs-ofctl", &format!("{good} dump-flows ssl:127.0.0.1:6653").split(' ').collect::<Vec<_>>());
+    let flows = || {
+        d.tool(
+            "ovs-ofctl",
+            &format!("{good} dump-flows ssl:127.0.0.1:6653")
+                .split(' ')
+                .collect::<Vec<_>>(),
+        )
+    };
     until("it is let in", || flows().is_ok());
     let pid = d.ns.pid();
     let stalling = std::thread::spawn(move || {
@@ -186,16 +215,18 @@ fn the_first_servers_authority_is_fetched_and_kept() {
     d.until_logged("stream_ssl|INFO|successfully bootstrapped CA cert to fetched.pem");
     d.until_logged("stream_ssl|INFO|Trusting CA cert from fetched.pem (/C=US/ST=CA/O=Open vSwitch/OU=controllerca/CN=OVS");
     d.until_column("controller . is_connected", "true");
-    let [fetched, real] = ["fetched.pem", "controllerca.pem"].map(|f| {
-        d.ask(&format!("openssl x509 -noout -fingerprint -in {f}"))
-    });
+    let [fetched, real] = ["fetched.pem", "controllerca.pem"]
+        .map(|f| d.ask(&format!("openssl x509 -noout -fingerprint -in {f}")));
     assert_eq!(fetched, real);
-    assert!(d.log().contains(&real.trim().rsplit('=').next().unwrap().to_lowercase()));
+    assert!(
+        d.log()
+            .contains(&real.trim().rsplit('=').next().unwrap().to_lowercase())
+    );
     // Another authority is not believed from then on.
     d.end(first);
     controller(&mut d, "alien");
     d.until_logged("SSL_connect: invalid peer certificate: UnknownIssuer");
-    d.until_column(&format!("{CONTROLLER}is_connected"), "false");
+    d.until_column("controller . is_connected", "false");
 }
 
 #[test]
@@ -203,18 +234,43 @@ fn the_database_is_reached_by_tls_and_comes_by_itself() {
     let mut d = DropIn::prepare();
     pki(d.dir());
     // It listens, and the switch has its papers from the command line.
-    let database = ["--remote=pssl:6640", "-pctl-privkey.pem", "-cctl-cert.pem", "-Cswitchca.pem"];
+    let database = [
+        "--remote=pssl:6640",
+        "-pctl-privkey.pem",
+        "-cctl-cert.pem",
+        "-Cswitchca.pem",
+    ];
     d.start_database(&database);
-    d.start_switch(&["-psc-privkey.pem", "-c", "sc-cert.pem", "-C", "controllerca.pem", "ssl:127.0.0.1:6640"]);
+    d.start_switch(&[
+        "-psc-privkey.pem",
+        "-c",
+        "sc-cert.pem",
+        "-C",
+        "controllerca.pem",
+        "ssl:127.0.0.1:6640",
+    ]);
     d.until_logged("reconnect|INFO|ssl:127.0.0.1:6640: connected");
-    let vsctl = format!("ovs-vsctl {} --db=ssl:127.0.0.1:6640", papers("sc", "controllerca"));
-    d.ask(&format!("{vsctl} add-br br0 -- set bridge br0 datapath_type=dummy"));
+    let vsctl = format!(
+        "ovs-vsctl {} --db=ssl:127.0.0.1:6640",
+        papers("sc", "controllerca")
+    );
+    d.ask(&format!(
+        "{vsctl} add-br br0 -- set bridge br0 datapath_type=dummy"
+    ));
     assert_eq!(d.ask("ovs-vsctl list-br").trim(), "br0");
 
-    for (passive, active) in [("ptcp:6641:127.0.0.1", "tcp"), ("pssl:6641:127.0.0.1", "ssl")] {
+    for (passive, active) in [
+        ("ptcp:6641:127.0.0.1", "tcp"),
+        ("pssl:6641:127.0.0.1", "ssl"),
+    ] {
         let mut d = DropIn::prepare();
         pki(d.dir());
-        d.start_switch(&["-psc-privkey.pem", "-csc-cert.pem", "-Ccontrollerca.pem", passive]);
+        d.start_switch(&[
+            "-psc-privkey.pem",
+            "-csc-cert.pem",
+            "-Ccontrollerca.pem",
+            passive,
+        ]);
         d.until_logged(&format!("reconnect|INFO|{passive}: listening..."));
         let remote = format!("--remote={active}:127.0.0.1:6641");
         d.start_database(&[&remote, database[1], database[2], database[3]]);

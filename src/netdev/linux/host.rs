@@ -14,7 +14,7 @@ use base::sync::{Arc, Mutex, OnceLock, Seq, Weak, lock, spawn};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 /// Moves whenever any kernel device's facts changed: what a control loop can wait on.
@@ -171,6 +171,17 @@ impl Host {
     }
     pub(crate) fn addresses(&self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
         lock(&self.requests).addresses(index)
+    }
+    pub(crate) fn set_address(
+        &self,
+        index: u32,
+        address: (Ipv4Addr, u8),
+        there: bool,
+    ) -> io::Result<()> {
+        lock(&self.requests).set_address(index, address, there)
+    }
+    pub(crate) fn set_gateway(&self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+        lock(&self.requests).set_gateway(index, gateway)
     }
     pub(crate) fn driver(&self, name: &str) -> io::Result<Driver> {
         ethtool::driver(&self.control, name)

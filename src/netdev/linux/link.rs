@@ -17,7 +17,7 @@ use crate::qos::PortQos;
 use base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use wire::EthAddr;
 
 const IFF_UP: u32 = 0x1;
@@ -348,6 +348,29 @@ impl Link {
             .and_then(|i| self.host.addresses(i).ok())
             .unwrap_or_default()
     }
+    /// Makes this the device's first IPv4 address, in place of another one.
+    pub(crate) fn set_in4(&self, address: (Ipv4Addr, u8)) -> Result<(), NetdevError> {
+        let index = self.index_or_gone()?;
+        let fail = |e| self.error("set IP address", e);
+        let first = self.addresses().into_iter().find_map(|(ip, len)| match ip {
+            IpAddr::V4(ip) => Some((ip, len)),
+            IpAddr::V6(_) => None,
+        });
+        if first == Some(address) {
+            return Ok(());
+        }
+        if let Some(old) = first {
+            self.host.set_address(index, old, false).map_err(fail)?;
+        }
+        self.host.set_address(index, address, true).map_err(fail)
+    }
+
+    /// Makes a gateway that this device leads to the host's.
+    pub(crate) fn set_gateway(&self, gateway: Ipv4Addr) -> Result<(), NetdevError> {
+        let set = self.host.set_gateway(self.index_or_gone()?, gateway);
+        set.map_err(|e| self.error("set gateway", e))
+    }
+
     pub(crate) fn features(&self) -> Option<LinkFeatures> {
         self.index()?;
         self.host.features(&self.name).ok()

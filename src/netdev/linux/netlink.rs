@@ -26,6 +26,9 @@ const RTM_GETADDR: u16 = 22;
 const NLM_F_REQUEST: u16 = 1;
 pub(super) const NLM_F_ACK: u16 = 4;
 pub(super) const NLM_F_DUMP: u16 = 0x300;
+/// Makes what is not there, and takes the place of what is.
+const NLM_F_PUT: u16 = 0x400 | 0x100;
+const RTM_NEWROUTE: u16 = 24;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -37,6 +40,10 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const AF_INET: u8 = 2;
 
 /// Multicast groups of [`Netlink::notifications`]: links, IPv4 and IPv6 addresses.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
@@ -208,6 +215,37 @@ impl Netlink {
             }
         })?;
         Ok(all)
+    }
+
+    /// Gives a device an IPv4 address, or takes it away.
+    pub(crate) fn set_address(
+        &mut self,
+        index: u32,
+        (ip, len): (Ipv4Addr, u8),
+        there: bool,
+    ) -> io::Result<()> {
+        let mut body = vec![AF_INET, len, 0, 0];
+        body.extend(index.to_ne_bytes());
+        attribute(&mut body, IFA_LOCAL, &ip.octets());
+        attribute(&mut body, IFA_ADDRESS, &ip.octets());
+        if there {
+            if let Some(hosts) = u32::MAX.checked_shr(u32::from(len)).filter(|h| *h > 1) {
+                let all = Ipv4Addr::from(u32::from(ip) | hosts);
+                attribute(&mut body, IFA_BROADCAST, &all.octets());
+            }
+            self.ask(RTM_NEWADDR, NLM_F_ACK | NLM_F_PUT, &body, |_| {})
+        } else {
+            self.ask(RTM_DELADDR, NLM_F_ACK, &body, |_| {})
+        }
+    }
+
+    /// Makes a gateway that is reached by a device the default route's.
+    pub(crate) fn set_gateway(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+        // Main table, set by an administrator at boot, to anywhere, unicast.
+        let mut body = vec![AF_INET, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        attribute(&mut body, RTA_GATEWAY, &gateway.octets());
+        attribute(&mut body, RTA_OIF, &index.to_ne_bytes());
+        self.ask(RTM_NEWROUTE, NLM_F_ACK | NLM_F_PUT, &body, |_| {})
     }
 }
 

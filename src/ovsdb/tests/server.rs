@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use base::clock::{Clock, Nanos};
-use ovsdb::{Address, Dial, Datum, Event, Row, Session, Transaction};
+use ovsdb::{Address, Datum, Dial, Event, Row, Session, Transaction};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -46,7 +46,12 @@ impl Server {
             ("Bridge", vec!["name".to_owned()]),
         ];
         let wanted = wanted.into_iter().map(|(t, c)| (t.to_owned(), c)).collect();
-        Session::new((vec![address], Dial::default()), "Open_vSwitch", Some("ovs_vswitchd"), wanted)
+        Session::new(
+            (vec![address], Dial::default()),
+            "Open_vSwitch",
+            Some("ovs_vswitchd"),
+            wanted,
+        )
     }
     fn vsctl(&self, args: &[&str]) {
         let db = format!("--db=unix:{}", self.dir.path().join("db.sock").display());

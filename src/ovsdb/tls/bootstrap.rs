@@ -38,7 +38,8 @@ impl Settings {
     fn learn(&mut self, shown: &[CertificateDer<'_>]) -> Result<(), String> {
         let last = shown.last().ok_or("no certificate presented by peer")?;
         let fields = Fields::of(last).filter(Fields::is_self_issued);
-        let fields = fields.ok_or("obtained certificate is not self-signed (subject issuer mismatch)")?;
+        let fields =
+            fields.ok_or("obtained certificate is not self-signed (subject issuer mismatch)")?;
         let Some(path) = self.ca.path().map(Path::to_path_buf) else {
             return Ok(());
         };
@@ -66,7 +67,11 @@ impl Settings {
 /// Makes the file, which must not be there; half a file is removed.
 fn store(path: &Path, cert: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o444).open(path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(path)?;
     file.write_all(pem(cert).as_bytes()).inspect_err(|_| {
         drop(std::fs::remove_file(path));
     })
@@ -92,7 +97,11 @@ fn base64(bytes: &[u8]) -> String {
         let bits = padded[0] << 16 | padded[1] << 8 | padded[2];
         for i in 0..4 {
             let letter = LETTERS[(bits >> (18 - 6 * i) & 63) as usize];
-            out.push(if i > group.len() { '=' } else { char::from(letter) });
+            out.push(if i > group.len() {
+                '='
+            } else {
+                char::from(letter)
+            });
         }
     }
     out
@@ -113,7 +122,12 @@ mod tests {
 
     #[test]
     fn examples_of_the_rfc() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
         let digest = "a9:99:3e:36:47:06:81:6a:ba:3e:25:71:78:50:c2:6c:9c:d0:d8:9d";

@@ -48,9 +48,9 @@ const ALL: [&str; 10] = [
 
 /// One word, or several joined by `+`, all of which must fit.
 fn fits(known: &Known, words: &str) -> bool {
-    words.split('+').all(|word| {
-        word == known.1 || ALL.contains(&word) || known.2.split(' ').any(|w| w == word)
-    })
+    words
+        .split('+')
+        .all(|word| word == known.1 || ALL.contains(&word) || known.2.split(' ').any(|w| w == word))
 }
 
 /// The suites of TLS 1.2 that a list names, in its order; empty when it names none. Words for what is not there

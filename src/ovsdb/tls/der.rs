@@ -182,9 +182,19 @@ mod tests {
     #[test]
     fn times() {
         assert_eq!(time(UTC_TIME, b"700101000000Z"), Some(0));
-        assert_eq!(time(GENERALIZED_TIME, b"20260228235959Z"), Some(1_772_323_199));
+        assert_eq!(
+            time(GENERALIZED_TIME, b"20260228235959Z"),
+            Some(1_772_323_199)
+        );
         assert_eq!(time(UTC_TIME, b"000301000000Z"), Some(951_868_800));
-        for bad in ["", "Z", "700101000000", "7001010000000Z", "701301000000Z", "70010100000xZ"] {
+        for bad in [
+            "",
+            "Z",
+            "700101000000",
+            "7001010000000Z",
+            "701301000000Z",
+            "70010100000xZ",
+        ] {
             assert_eq!(time(UTC_TIME, bad.as_bytes()), None, "{bad}");
         }
     }
@@ -194,14 +204,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("c.der");
         let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args(["-subj", "/C=US/O=Open vSwitch/CN=a\u{1}b", "-days", "2", "-outform", "der"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+            ])
+            .args([
+                "-subj",
+                "/C=US/O=Open vSwitch/CN=a\u{1}b",
+                "-days",
+                "2",
+                "-outform",
+                "der",
+            ])
             .arg("-keyout")
             .arg(dir.path().join("k.pem"))
             .arg("-out")
             .arg(&out)
             .output();
-        assert!(made.expect("openssl is installed by scripts/test").status.success());
+        assert!(
+            made.expect("openssl is installed by scripts/test")
+                .status
+                .success()
+        );
         let der = std::fs::read(out).unwrap();
         let fields = Fields::of(&der).unwrap();
         assert!(fields.is_self_issued());

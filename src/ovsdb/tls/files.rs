@@ -47,7 +47,11 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// A file's content; reading a device or a pipe would never end.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let named = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let named = |why: &dyn std::fmt::Display| {
+        let why = why.to_string();
+        let words = why.split(" (os error").next().unwrap_or_default();
+        format!("{}: {words}", path.display())
+    };
     let about = std::fs::metadata(path).map_err(|e| named(&e))?;
     if !about.is_file() {
         return Err(named(&"not a file"));
@@ -99,14 +103,21 @@ mod tests {
         let path = dir.path().join("x.pem");
         let fails = |text: &str| {
             let e = certificates(&path).unwrap_err();
-            assert!(e.starts_with(path.to_str().unwrap()) && e.contains(text), "{e}");
+            assert!(
+                e.starts_with(path.to_str().unwrap()) && e.contains(text),
+                "{e}"
+            );
             let e = private_key(&path).unwrap_err();
             assert!(e.starts_with(path.to_str().unwrap()), "{e}");
         };
         fails("No such file");
         std::fs::write(&path, "garbage").unwrap();
         fails("no certificate in PEM form");
-        std::fs::write(&path, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+        std::fs::write(
+            &path,
+            "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+        )
+        .unwrap();
         fails("");
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();

@@ -90,7 +90,8 @@ impl Tls {
     /// What cannot be read is named in the log; what was read before stays in force.
     pub fn set_key_and_cert(&self, key: Option<&Path>, cert: Option<&Path>) {
         let mut s = lock(&self.0);
-        let changed = key.is_some_and(|p| s.key.changed(p)) | cert.is_some_and(|p| s.cert.changed(p));
+        let changed =
+            key.is_some_and(|p| s.key.changed(p)) | cert.is_some_and(|p| s.cert.changed(p));
         if changed {
             s.read_identity();
         }
@@ -193,9 +194,10 @@ impl Tls {
             .with_protocol_versions(&s.versions)
             .map_err(|e| unusable(&e.to_string()))?;
         let builder = if s.verify {
-            let trusted = s.trusted.as_ref().ok_or_else(|| {
-                unusable("CA certificate must be configured to use SSL")
-            })?;
+            let trusted = s
+                .trusted
+                .as_ref()
+                .ok_or_else(|| unusable("CA certificate must be configured to use SSL"))?;
             let clients = Clients::new(trusted, &s.provider).map_err(|e| unusable(&e))?;
             builder.with_client_cert_verifier(Arc::new(clients))
         } else {
@@ -252,9 +254,10 @@ impl Settings {
         let cert = self.cert.path().map(|p| {
             certificates(p).map_err(|why| said(format!("SSL_use_certificate_file: {why}")))
         });
-        let key = self.key.path().map(|p| {
-            private_key(p).map_err(|why| said(format!("SSL_use_PrivateKey_file: {why}")))
-        });
+        let key = self
+            .key
+            .path()
+            .map(|p| private_key(p).map_err(|why| said(format!("SSL_use_PrivateKey_file: {why}"))));
         self.has.0 |= matches!(key, Some(Ok(_)));
         self.has.1 |= matches!(cert, Some(Ok(_)));
         let (Some(Ok(key)), Some(Ok(mut chain))) = (key, cert) else {

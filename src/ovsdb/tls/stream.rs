@@ -64,7 +64,12 @@ impl TlsStream {
         Ok(Self::new(socket, session.into(), (name, tls), false))
     }
 
-    fn new(socket: TcpStream, session: Connection, (name, tls): (String, &Tls), learns: bool) -> Self {
+    fn new(
+        socket: TcpStream,
+        session: Connection,
+        (name, tls): (String, &Tls),
+        learns: bool,
+    ) -> Self {
         Self {
             socket,
             session,
@@ -130,7 +135,13 @@ impl TlsStream {
 
     fn system_error(&mut self, e: io::Error) -> io::Error {
         self.phase = Phase::Broken;
-        log_rl!(LIMIT, WARN, "stream_ssl", "{}: system error ({e})", self.function());
+        log_rl!(
+            LIMIT,
+            WARN,
+            "stream_ssl",
+            "{}: system error ({e})",
+            self.function()
+        );
         e
     }
 
@@ -147,7 +158,12 @@ impl TlsStream {
             _ => None,
         };
         if let Some(kind) = speaks {
-            log_rl!(CONTENT_LIMIT, WARN, "stream_ssl", "{name}: received {kind} data on SSL channel");
+            log_rl!(
+                CONTENT_LIMIT,
+                WARN,
+                "stream_ssl",
+                "{name}: received {kind} data on SSL channel"
+            );
         }
         io::Error::from_raw_os_error(EPROTO)
     }

@@ -5,6 +5,7 @@
 //! self-signed certificate is pinned.
 
 use super::der::Fields;
+use base::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{
@@ -17,7 +18,6 @@ use rustls::{
     SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use base::sync::Arc;
 
 /// Trusted certificates; see the module.
 #[derive(Debug)]
@@ -55,6 +55,15 @@ impl Trusted {
     }
 }
 
+/// What is wrong with a self-signed certificate that is not trusted is just that.
+fn plainer(cert: &CertificateDer<'_>, e: Error) -> Error {
+    let other = matches!(&e, Error::InvalidCertificate(CertificateError::Other(_)));
+    if other && Fields::of(cert).is_some_and(|f| f.is_self_issued()) {
+        return CertificateError::UnknownIssuer.into();
+    }
+    e
+}
+
 /// Verifies a server; without trusted certificates, everybody is let in (`--ca-cert=none`, and before the first
 /// certificate was fetched).
 #[derive(Debug)]
@@ -87,13 +96,17 @@ impl ServerCertVerifier for Servers {
         };
         match trusted.pinned(cert, now) {
             Some(pinned) => pinned?,
-            None => verify_server_cert_signed_by_trust_anchor(
-                &ParsedCertificate::try_from(cert)?,
-                &trusted.roots,
-                intermediates,
-                now,
-                self.algorithms.all,
-            )?,
+            None => ParsedCertificate::try_from(cert)
+                .and_then(|parsed| {
+                    verify_server_cert_signed_by_trust_anchor(
+                        &parsed,
+                        &trusted.roots,
+                        intermediates,
+                        now,
+                        self.algorithms.all,
+                    )
+                })
+                .map_err(|e| plainer(cert, e))?,
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -157,7 +170,10 @@ impl ClientCertVerifier for Clients {
     ) -> Result<ClientCertVerified, Error> {
         match self.trusted.pinned(cert, now) {
             Some(pinned) => pinned.map(|()| ClientCertVerified::assertion()),
-            None => self.chains.verify_client_cert(cert, intermediates, now),
+            None => self
+                .chains
+                .verify_client_cert(cert, intermediates, now)
+                .map_err(|e| plainer(cert, e)),
         }
     }
 

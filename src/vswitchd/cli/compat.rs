@@ -98,7 +98,11 @@ pub(crate) fn parse(program: &str, args: &[String]) -> Parsed {
 
 /// The short options for files of TLS, whose value may follow at once.
 fn tls_option(arg: &str) -> Option<(&'static str, &str)> {
-    let named = [("-p", "private-key"), ("-c", "certificate"), ("-C", "ca-cert")];
+    let named = [
+        ("-p", "private-key"),
+        ("-c", "certificate"),
+        ("-C", "ca-cert"),
+    ];
     named
         .iter()
         .find_map(|(short, long)| Some((*long, arg.strip_prefix(short)?)))

@@ -47,12 +47,7 @@ impl ControllerModel {
 impl Conversation {
     /// Puts the configured controllers in force: those that did not change keep their connections.
     /// `managers` are reached in-band too.
-    pub(crate) fn configure(
-        &mut self,
-        model: &BridgeModel,
-        managers: &[SocketAddrV4],
-        now: Nanos,
-    ) {
+    pub(crate) fn configure(&mut self, model: &BridgeModel, managers: &[SocketAddrV4], now: Nanos) {
         self.managers = managers.to_vec();
         let setting = |key: &str| model.settings.get(key).map(String::as_str);
         self.in_band = setting("disable-in-band") != Some("true");
@@ -167,7 +162,11 @@ impl Conversation {
     pub(super) fn situation(&mut self, (local, real): (EthAddr, bool), now: Nanos) -> Situation {
         let remotes = self.in_band_remotes();
         // Only of devices of the kernel are there routes and neighbours.
-        let hops = if real { remotes.iter().map(|r| *r.ip()).collect() } else { BTreeSet::new() };
+        let hops = if real {
+            remotes.iter().map(|r| *r.ip()).collect()
+        } else {
+            BTreeSet::new()
+        };
         let next_hops = self.next_hops.refresh(&hops, &self.bridge, now);
         let primary = |c: &&Conn| {
             let model = c.target.as_ref().and_then(|t| self.wanted.get_key_value(t));

@@ -314,7 +314,11 @@ impl Conversation {
     /// other's room.
     fn accept(&mut self, now: Nanos, slice_us: u64) {
         let services = |c: &&Conn| c.target.is_none();
-        let at_doors = self.conns.iter().filter(services).filter(|c| c.door.is_some());
+        let at_doors = self
+            .conns
+            .iter()
+            .filter(services)
+            .filter(|c| c.door.is_some());
         let at_doors = at_doors.count();
         let own = self.conns.iter().filter(services).count() - at_doors;
         let slice = Slice::micros(slice_us);

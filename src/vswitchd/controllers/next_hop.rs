@@ -5,6 +5,7 @@
 
 use base::clock::Nanos;
 use base::log_rl;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use wire::EthAddr;
@@ -49,15 +50,23 @@ impl NextHops {
 
 fn look_up(remote: Ipv4Addr, routes: &str, neighbours: &str, bridge: &str) -> Option<EthAddr> {
     let Some((device, gateway)) = route(routes, remote) else {
-        log_rl!(LIMIT, WARN, "in_band",
-            "{bridge}: cannot find route for controller ({remote}): No such device or address");
+        log_rl!(
+            LIMIT,
+            WARN,
+            "in_band",
+            "{bridge}: cannot find route for controller ({remote}): No such device or address"
+        );
         return None;
     };
     let hop = gateway.unwrap_or(remote);
     let mac = neighbour(neighbours, hop, device);
     if mac.is_none() {
-        log_rl!(LIMIT, DEBUG, "in_band",
-            "{bridge}: cannot look up remote MAC address ({hop}): No such device or address");
+        log_rl!(
+            LIMIT,
+            DEBUG,
+            "in_band",
+            "{bridge}: cannot look up remote MAC address ({hop}): No such device or address"
+        );
     }
     mac
 }
@@ -68,19 +77,24 @@ fn address(hex: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(number.to_ne_bytes()))
 }
 
-/// The device and the gateway, if one is needed, of the first route that fits: they are sorted by length.
+/// The device and the gateway, if one is needed, of the route with the longest prefix that fits, and among such of the
+/// one with the lowest metric. (Open vSwitch takes the first that fits, which is often the default route.)
 fn route(table: &str, remote: Ipv4Addr) -> Option<(&str, Option<Ipv4Addr>)> {
-    table.lines().skip(1).find_map(|line| {
+    let fitting = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [device, to, gateway, flags, _, _, _, mask, ..] = fields.as_slice() else {
+        let [device, to, gateway, flags, _, _, metric, mask, ..] = fields.as_slice() else {
             return None;
         };
         let up = u32::from_str_radix(flags, 16).ok()? & ROUTE_UP != 0;
         let mask = u32::from(address(mask)?);
         let fits = u32::from(address(to)?) & mask == u32::from(remote) & mask;
-        let gateway = address(gateway)?;
-        (up && fits).then_some((*device, Some(gateway).filter(|g| !g.is_unspecified())))
-    })
+        let gateway = Some(address(gateway)?).filter(|g| !g.is_unspecified());
+        let rank = (mask, Reverse(metric.parse::<u32>().ok()?));
+        (up && fits).then_some((rank, (*device, gateway)))
+    });
+    fitting
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, found)| found)
 }
 
 fn neighbour(table: &str, ip: Ipv4Addr, device: &str) -> Option<EthAddr> {
@@ -114,16 +128,20 @@ IP address       HW type     Flags       HW address            Mask     Device
     #[cfg(target_endian = "little")]
     #[test]
     fn near_and_far() {
-        let near = ROUTES.lines().rev().collect::<Vec<_>>();
-        let near = [near[2], near[0], near[1]].join("\n");
         let at = |text: &str| text.parse::<Ipv4Addr>().unwrap();
-        assert_eq!(route(&near, at("192.0.0.7")), Some(("br0", None)));
-        assert_eq!(route(&near, at("10.0.0.7")), Some(("br0", Some(at("192.0.0.1")))));
-        assert_eq!(route(&near, at("0.0.0.0")), Some(("br0", Some(at("192.0.0.1")))));
+        assert_eq!(route(ROUTES, at("192.0.0.7")), Some(("br0", None)));
+        assert_eq!(
+            route(ROUTES, at("10.0.0.7")),
+            Some(("br0", Some(at("192.0.0.1"))))
+        );
+        assert_eq!(
+            route(ROUTES, at("0.0.0.0")),
+            Some(("br0", Some(at("192.0.0.1"))))
+        );
         assert_eq!(route("", at("10.0.0.7")), None);
         let mac = Some(EthAddr([2, 0, 0, 0, 0, 9]));
-        assert_eq!(look_up(at("10.0.0.7"), &near, NEIGHBOURS, "br0"), mac);
-        assert_eq!(look_up(at("192.0.0.7"), &near, NEIGHBOURS, "br0"), None);
+        assert_eq!(look_up(at("10.0.0.7"), ROUTES, NEIGHBOURS, "br0"), mac);
+        assert_eq!(look_up(at("192.0.0.7"), ROUTES, NEIGHBOURS, "br0"), None);
         assert_eq!(neighbour(NEIGHBOURS, at("192.0.0.1"), "eth0"), None);
     }
 

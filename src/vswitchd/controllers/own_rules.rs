@@ -171,7 +171,10 @@ mod tests {
     fn situation(failing: Option<(u64, u64)>, remotes: &[&str]) -> Situation {
         Situation {
             remotes: remotes.iter().map(|r| r.parse().unwrap()).collect(),
-            next_hops: remotes.iter().map(|_| EthAddr([2, 0, 0, 0, 0, 9])).collect(),
+            next_hops: remotes
+                .iter()
+                .map(|_| EthAddr([2, 0, 0, 0, 0, 9]))
+                .collect(),
             local: EthAddr([2, 0, 0, 0, 0, 1]),
             queue: None,
             failing,

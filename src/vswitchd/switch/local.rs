@@ -7,6 +7,8 @@
 use super::Switch;
 use crate::model::{BridgeModel, Model};
 use backer::{Bridge, Iface, MirrorOutput};
+use netdev::{DeviceFlags, NetdevError};
+use std::net::{IpAddr, Ipv4Addr};
 use wire::EthAddr;
 
 /// MTU where nothing says otherwise, bytes.
@@ -22,6 +24,16 @@ impl Switch {
                 settle_address(name, bridge);
             }
             settle_mtu(bridge);
+        }
+    }
+
+    /// Gives local ports the addresses that their controllers' rows say.
+    pub(super) fn settle_networks(&self, model: &Model) {
+        for (name, bridge) in self.backers.values().flat_map(|b| b.bridges()) {
+            let controllers = model.bridges.get(name).map(|b| b.controllers.values());
+            for c in controllers.into_iter().flatten() {
+                settle_network(name, bridge, &c.local_net);
+            }
         }
     }
 
@@ -51,6 +63,62 @@ fn parse(text: &str) -> Result<EthAddr, &'static str> {
         Ok(mac) => Ok(mac),
         Err(()) => Err("not an Ethernet address"),
     }
+}
+
+/// Gives the local port what a controller's row says: address, netmask and gateway, so that the switch can reach it
+/// in-band. Done again at every configuration, as in Open vSwitch; what is in force already is not touched.
+fn settle_network(name: &str, bridge: &Bridge, [ip, netmask, gateway]: &[Option<String>; 3]) {
+    let parse = |text: &Option<String>| text.as_ref()?.parse::<Ipv4Addr>().ok();
+    let given = |ip: &Ipv4Addr| !ip.is_unspecified();
+    let (Some(local), Some(ip)) = (bridge.iface(name), parse(ip)) else {
+        return;
+    };
+    let device = &local.device;
+    let up = DeviceFlags {
+        up: true,
+        ..DeviceFlags::default()
+    };
+    let said = |e: NetdevError| tracing::warn!(target: "bridge", "bridge {name}: {e}");
+    if !device.flags().up
+        && let Err(e) = device.update_flags(up, DeviceFlags::default())
+    {
+        said(e);
+    }
+    let mask = parse(netmask)
+        .filter(given)
+        .unwrap_or_else(|| class_mask(ip));
+    let len = u32::from(mask).leading_ones();
+    if u32::from(mask).count_ones() != len {
+        tracing::warn!(target: "bridge", "bridge {name}: {mask}: not a netmask");
+        return;
+    }
+    let wanted = (IpAddr::V4(ip), len as u8);
+    if !device.addresses().contains(&wanted) {
+        match device.set_in4((ip, len as u8)) {
+            Ok(()) => {
+                tracing::info!(target: "bridge", "bridge {name}: configured IP address {ip}, netmask {mask}");
+            }
+            Err(e) => return said(e),
+        }
+    }
+    if let Some(gateway) = parse(gateway).filter(given) {
+        match device.set_gateway(gateway) {
+            Ok(()) => {
+                tracing::info!(target: "bridge", "bridge {name}: configured gateway {gateway}")
+            }
+            Err(e) => said(e),
+        }
+    }
+}
+
+/// The netmask of an address by its class (RFC 791 section 3.2).
+fn class_mask(ip: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from(match ip.octets()[0] {
+        0..=127 => 0xff00_0000u32,
+        128..=191 => 0xffff_0000,
+        192..=223 => 0xffff_ff00,
+        _ => 0xffff_ffff,
+    })
 }
 
 fn is_internal(iface: &Iface) -> bool {

@@ -70,6 +70,7 @@ impl Switch {
             tracing::info!(target: "bridge", "{what} is not in force in this version");
         }
         self.settle_local_ports(&model);
+        self.settle_networks(&model);
         self.set_datapath_ids(&model);
         self.restore_ends(&model);
         if self.restoring {

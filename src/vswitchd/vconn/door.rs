@@ -64,8 +64,13 @@ impl Door {
                 Ok(false) if now < since.plus_millis(PATIENCE_MS) => {
                     self.arriving.push_back((stream, since));
                 }
-                Ok(false) => log_rl!(LIMIT, WARN, "connmgr", "{}: handshake takes too long, disconnecting",
-                    stream.peer_name().unwrap_or_default()),
+                Ok(false) => log_rl!(
+                    LIMIT,
+                    WARN,
+                    "connmgr",
+                    "{}: handshake takes too long, disconnecting",
+                    stream.peer_name().unwrap_or_default()
+                ),
                 // The stream has said why.
                 Err(_) => {}
             }
@@ -90,7 +95,13 @@ impl Door {
                 }
                 Ok(None) => return,
                 Err(e) => {
-                    log_rl!(LIMIT, WARN, "connmgr", "accept failed ({})", super::reason(&e));
+                    log_rl!(
+                        LIMIT,
+                        WARN,
+                        "connmgr",
+                        "accept failed ({})",
+                        super::reason(&e)
+                    );
                     if is_exhausted(&e) {
                         self.closed_until = now.plus_millis(EXHAUSTED_MS);
                         return;
@@ -140,7 +151,9 @@ mod tests {
         let path = dir.path().join("door");
         let address = Address::PassiveUnix(path.clone());
         let mut door = Door::open(&address, &Tls::default()).unwrap();
-        let peers: Vec<_> = (0..3).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let peers: Vec<_> = (0..3)
+            .map(|_| UnixStream::connect(&path).unwrap())
+            .collect();
         let t = Nanos::from_millis(1);
         let mut come = |room| door.run(t, room, Slice::micros(1_000_000)).len();
         assert_eq!([come(0), come(2), come(2), come(2)], [0, 2, 1, 0]);

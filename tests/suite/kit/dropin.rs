@@ -49,7 +49,12 @@ impl DropIn {
 
     /// Starts the switch; without a database in the arguments it takes `db.sock`.
     pub(crate) fn start_switch(&mut self, args: &[&str]) {
-        let own = ["--enable-dummy=override", "--disable-system", "--pidfile", "--log-file"];
+        let own = [
+            "--enable-dummy=override",
+            "--disable-system",
+            "--pidfile",
+            "--log-file",
+        ];
         let program = self.file("ovs-vswitchd");
         let program = program.to_str().expect("UTF-8").to_owned();
         self.spawn(&program, &[&own[..], args].concat());
@@ -61,7 +66,8 @@ impl DropIn {
         command.args(args).args(["--no-chdir", "-vconsole:off"]);
         self.surround(&mut command);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.children.push(child.expect("nsenter and setpriv (util-linux)"));
+        self.children
+            .push(child.expect("nsenter and setpriv (util-linux)"));
         self.children.len() - 1
     }
 
@@ -104,7 +110,9 @@ impl DropIn {
 
     /// Waits until the log holds a text.
     pub(crate) fn until_logged(&self, text: &str) {
-        until(&format!("\"{text}\" in the log"), || self.log().contains(text));
+        until(&format!("\"{text}\" in the log"), || {
+            self.log().contains(text)
+        });
     }
 
     /// Everything the switch logged so far.
