@@ -84,7 +84,7 @@ fn a_controller_is_reached_once_all_papers_are_right() {
     d.until_column("controller . status:last_error", "Protocol error");
     d.end(wrong);
     let expired = controller(&mut d, "ctl-expired");
-    d.until_logged("stream_ssl|WARN|SSL_connect: invalid peer certificate: certificate expired");
+    d.until_logged("stream_ssl|WARN|SSL_connect: invalid peer certificate: Expired");
     d.end(expired);
 
     controller(&mut d, "ctl");
@@ -110,7 +110,7 @@ fn controllers_come_in_by_a_door_with_a_guard() {
         ),
         (
             "ctl-expired",
-            "SSL_accept: invalid peer certificate: certificate expired",
+            "SSL_accept: invalid peer certificate: Expired",
         ),
     ] {
         assert!(show(&papers(who, "switchca")).is_err(), "{who}");
