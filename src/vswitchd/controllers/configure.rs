@@ -27,6 +27,14 @@ impl ControllerModel {
             Some(ms) => ms.max(5000) / 1000 * 1000,
         }
     }
+    /// The same in seconds, as it is said: three times as long without a controller of use, and the bridge is on its own.
+    fn probe_s(&self) -> u64 {
+        match self.inactivity_probe_ms {
+            None => 5,
+            Some(0) => 0,
+            Some(ms) => (ms / 1000).max(1),
+        }
+    }
     fn backoff_ms(&self) -> u64 {
         self.max_backoff_ms.unwrap_or(8000)
     }
@@ -174,7 +182,8 @@ impl Conversation {
         };
         let owners = || self.conns.iter().filter(primary);
         let failing_s = owners().map(|c| c.rconn.failing_s(now));
-        let probe_s = owners().map(|c| c.rconn.probe_ms() / 1000);
+        let model = |c: &Conn| self.wanted.get(c.target.as_ref()?);
+        let probe_s = owners().filter_map(model).map(ControllerModel::probe_s);
         let failing = failing_s
             .min()
             .zip(probe_s.max())

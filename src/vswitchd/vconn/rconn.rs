@@ -292,8 +292,7 @@ impl Rconn {
         match got {
             Ok(Some(message)) => {
                 self.heard_at = now;
-                // Hello, error and echo: anybody can say that.
-                if message.get(1).is_some_and(|t| *t > 3) {
+                if shows_use(&message) {
                     self.useful_at = now;
                 }
                 if self.state == State::Idle {
@@ -393,10 +392,6 @@ impl Rconn {
     pub(crate) fn is_connected(&self) -> bool {
         self.channel.is_some() && self.state != State::Connecting
     }
-    /// The longest silence before a probe, milliseconds; 0 for never.
-    pub(crate) fn probe_ms(&self) -> u64 {
-        self.probe_ms
-    }
     /// The address that is connected to, if it is one of a network.
     pub(crate) fn remote(&self) -> Option<std::net::SocketAddr> {
         self.address.as_ref().and_then(Address::remote)
@@ -419,10 +414,54 @@ impl Rconn {
     }
 }
 
+/// True for a message that only a controller sends that takes care of the switch: getting to know it, echoes and
+/// questions about what it can do are not enough.
+fn shows_use(message: &[u8]) -> bool {
+    let &[version, kind, _, _, _, _, _, _, ref body @ ..] = message else {
+        return false;
+    };
+    let multipart = body.first_chunk().map(|b| u16::from_be_bytes(*b));
+    match (version, kind) {
+        // Hello, error, echoes; features and configuration.
+        (_, 0..=3 | 5..=9) => false,
+        // Configuration of queues; of asynchronous messages.
+        (1, 20..=21) | (2..=4, 22..=23) | (4.., 26..=27) => false,
+        // Groups, their descriptions and features; features and descriptions of tables.
+        (2.., 18..=19) => !matches!(multipart, Some(6..=8 | 12 | 14)),
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use ovsdb::{Listener, Tls};
+
+    #[test]
+    fn knowing_a_switch_is_not_taking_care_of_it() {
+        let message =
+            |version, kind, body: &[u8]| [&[version, kind, 0, 8, 0, 0, 0, 1], body].concat();
+        let useful = |m: &Vec<u8>| shows_use(m);
+        let getting_to_know = [
+            message(4, 0, &[]),
+            message(4, 2, &[]),
+            message(1, 5, &[]),
+            message(1, 9, &[0; 4]),
+            message(1, 20, &[0; 4]),
+            message(4, 18, &[0, 12, 0, 0]),
+            vec![4, 14],
+        ];
+        assert!(!getting_to_know.iter().any(useful));
+        let caring = [
+            message(4, 14, &[]),
+            message(1, 14, &[]),
+            message(4, 20, &[]),
+            message(1, 16, &[0, 6, 0, 0]),
+            message(4, 18, &[0, 0, 0, 0]),
+            message(4, 4, &[0; 8]),
+        ];
+        assert!(caring.iter().all(useful));
+    }
 
     #[test]
     fn connects_probes_gives_up_and_comes_back() {
