@@ -49,6 +49,7 @@ const UNSAFE: &[&str] = &[
     "src/datapath/prefetch.rs",
     "src/datapath/tests/alloc.rs",
     "src/openflow/tests/raw_bytes.rs",
+    "src/packet/batch.rs",
     "src/packet/frame.rs",
     "src/packet/heap.rs",
     "src/packet/pool.rs",

@@ -49,6 +49,8 @@ pub const MAILBOX: usize = 128;
 pub const OPS_PER_TURN: usize = 32;
 /// Frames taken from one rx queue before the next one's turn.
 pub const RX_BURSTS: usize = 1;
+/// How old the time that packets are booked at may be, microseconds: a fast round takes a tenth of that.
+pub const CLOCK_EVERY_US: u64 = 2;
 /// Empty rounds of polling before a packet thread goes to sleep: about 50 us of polling two queues.
 pub const IDLE_SPINS: u32 = 1000;
 /// Longest sleep of a packet thread whose queues all have descriptors, milliseconds.

@@ -70,6 +70,7 @@ impl Outputs {
         Some(old.queue)
     }
 
+    #[inline]
     fn port(&mut self, port: u32) -> Option<&mut TxPort> {
         self.ports.get_mut(port as usize)?.as_deref_mut()
     }
@@ -97,14 +98,18 @@ impl Outputs {
     }
 
     /// Sends a whole batch that is in hand.
+    #[inline]
     pub(crate) fn send(&mut self, port: u32, frames: &mut Batch, ledger: &PortLedger) {
-        if self.port(port).is_none() {
+        if let Some(tx) = self.port(port) {
+            if !tx.batch.is_empty() {
+                self.flush_port(port, ledger);
+            }
+            self.transmit(port, frames, ledger);
+        } else {
             ledger.drop_n(DropReason::NoSuchPort, frames.len() as u64);
-            frames.release_all();
-            return;
         }
-        self.flush_port(port, ledger);
-        self.transmit(port, frames, ledger);
+        // A device that broke its promise to empty the batch has its frames back here.
+        frames.release_all();
     }
 
     /// Sends copies of frames that go on elsewhere.
@@ -151,17 +156,17 @@ impl Outputs {
         self.sent(port, given, &report, ledger);
     }
 
+    #[inline]
     fn transmit(&mut self, port: u32, frames: &mut Batch, ledger: &PortLedger) {
         let given = frames.len();
         if let Some(tx) = self.port(port) {
             let report = tx.queue.send(frames);
             self.sent(port, given, &report, ledger);
         }
-        // A device that broke its promise to empty the batch has its frames back here.
-        frames.release_all();
     }
 
     /// Books what became of `given` frames.
+    #[inline]
     fn sent(&mut self, port: u32, given: usize, r: &TxReport, ledger: &PortLedger) {
         self.totals.packets.add_local(u64::from(r.sent));
         self.totals.batches.add_local(1);
@@ -170,10 +175,7 @@ impl Outputs {
         if lost > 0 {
             book_losses(ledger, lost, r);
         }
-        if let Some(tx) = self
-            .ports
-            .get_mut(port as usize)
-            .and_then(Option::as_deref_mut)
+        if let Some(tx) = self.port(port)
             && !tx.unkicked
         {
             tx.unkicked = true;

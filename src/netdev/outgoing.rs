@@ -6,7 +6,7 @@ use crate::offload::{BadOffload, segment};
 use packet::{Batch, Frame, GsoKind, HeapPool, RxFlags};
 
 /// Ethernet header bytes.
-const ETH_BYTES: usize = 14;
+pub(crate) const ETH_BYTES: usize = 14;
 
 impl TxReport {
     /// Adds another report to this one.

@@ -1,7 +1,11 @@
 //! The unit of work: at most [`BATCH_MAX`] frames that travel together.
 
+#![expect(unsafe_code, reason = "see UNSAFETY")]
+// UNSAFETY: drivers write frames into a batch, and take buffers out of it, without moving them.
+
 use crate::frame::Frame;
 use arrayvec::ArrayVec;
+use std::mem::MaybeUninit;
 
 /// Frames in a batch. 32 covers the latency of a memory access with work on the other frames and is what
 /// rings and the peer use.
@@ -31,8 +35,42 @@ impl Batch {
     pub fn room(&self) -> usize {
         self.0.remaining_capacity()
     }
+    /// The free places, for a driver that writes frames where they will lie.
+    #[inline]
+    pub fn spare(&mut self) -> &mut [MaybeUninit<Frame>] {
+        let (len, room) = (self.0.len(), self.room());
+        // SAFETY: len <= capacity.
+        let first = unsafe { self.0.as_mut_ptr().add(len) };
+        // SAFETY: `room` places follow that hold no frame, and they are borrowed with the batch.
+        unsafe { std::slice::from_raw_parts_mut(first.cast(), room) }
+    }
+    /// Takes in frames that were written to the first `n` places of [`Batch::spare`].
+    ///
+    /// # Safety
+    /// They were: each is a whole frame, as by [`Frame::from_parts`].
+    #[inline]
+    pub unsafe fn grow(&mut self, n: usize) {
+        debug_assert!(n <= self.room());
+        // SAFETY: the caller wrote these frames, into places that exist.
+        unsafe { self.0.set_len(self.0.len() + n) }
+    }
+    /// Empties the batch without releasing anything.
+    ///
+    /// # Safety
+    /// Each frame's buffer has another owner by now, or was released.
+    #[inline]
+    pub unsafe fn forget_all(&mut self) {
+        // SAFETY: no frames are claimed.
+        unsafe { self.0.set_len(0) }
+    }
     /// Returns all frames to their pools, one call per run of the same pool.
+    #[inline]
     pub fn release_all(&mut self) {
+        if !self.0.is_empty() {
+            self.release_some();
+        }
+    }
+    fn release_some(&mut self) {
         let mut tokens = [0u64; BATCH_MAX];
         let mut n = 0;
         let mut pool = None;

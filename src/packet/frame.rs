@@ -61,7 +61,11 @@ impl GsoKind {
 }
 
 /// A packet and its buffer. Move-only; dropping it returns the buffer to its pool.
+///
+/// One cache line. Drivers written in C fill frames in where they lie (see `Batch::spare`), so the layout is
+/// fixed; `src/netdev/dpdk/shim/ringway_dpdk.h` has its twin.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Frame {
     base: NonNull<u8>,
     token: u64,
@@ -71,8 +75,6 @@ pub struct Frame {
     len: u32,
     /// Flow hash given by the receiver; meaningful with [`RxFlags::HASH_VALID`].
     pub hash: u32,
-    /// The datapath port it came in on.
-    pub in_port: OdpPort,
     /// `pkt_mark` (SO_MARK of local senders).
     pub mark: u32,
     /// `skb_priority`.
@@ -87,9 +89,20 @@ pub struct Frame {
     pub gso: GsoKind,
     /// Bits of [`RxFlags`].
     pub flags: u8,
-    /// Bytes to cut from the end at the next output (`trunc` action); 0 for none.
-    pub cutlen: u32,
 }
+
+/// The layout that drivers in C know.
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Frame>() == 64 && align_of::<Frame>() == 64);
+    assert!(offset_of!(Frame, base) == 0 && offset_of!(Frame, token) == 8);
+    assert!(offset_of!(Frame, pool) == 16 && offset_of!(Frame, capacity) == 24);
+    assert!(offset_of!(Frame, start) == 28 && offset_of!(Frame, len) == 32);
+    assert!(offset_of!(Frame, hash) == 36 && offset_of!(Frame, mark) == 40);
+    assert!(offset_of!(Frame, priority) == 44 && offset_of!(Frame, csum_start) == 48);
+    assert!(offset_of!(Frame, csum_offset) == 50 && offset_of!(Frame, gso_size) == 52);
+    assert!(offset_of!(Frame, gso) == 54 && offset_of!(Frame, flags) == 55);
+};
 
 // SAFETY: a frame is the only owner of its buffer, and its pool may be released into from any thread.
 unsafe impl Send for Frame {}
@@ -129,7 +142,6 @@ impl Frame {
             start: p.start,
             len: p.len,
             hash: 0,
-            in_port: OdpPort::NONE,
             mark: 0,
             priority: 0,
             csum_start: 0,
@@ -137,7 +149,6 @@ impl Frame {
             gso_size: 0,
             gso: GsoKind::NONE,
             flags: 0,
-            cutlen: 0,
         }
     }
 
@@ -251,7 +262,6 @@ impl Frame {
     /// Copies what the receiver knew (not the data, not the buffer) from another frame.
     pub fn copy_metadata(&mut self, from: &Self) {
         self.hash = from.hash;
-        self.in_port = from.in_port;
         self.mark = from.mark;
         self.priority = from.priority;
         self.csum_start = from.csum_start;
@@ -259,7 +269,6 @@ impl Frame {
         self.gso_size = from.gso_size;
         self.gso = from.gso;
         self.flags = from.flags;
-        self.cutlen = from.cutlen;
     }
 }
 

@@ -15,4 +15,4 @@ pub mod pool;
 pub use batch::{BATCH_MAX, Batch};
 pub use frame::{Frame, FrameParts, GsoKind, HEADROOM, OdpPort, RxFlags};
 pub use heap::HeapPool;
-pub use pool::{FramePool, PoolOwner};
+pub use pool::{FramePool, PoolOwner, PoolPtr};

@@ -294,10 +294,11 @@ impl Exec {
     }
 
     /// Sends packets out of a port.
-    fn output(&mut self, port: u32, pkts: &mut Pkts) {
+    #[inline]
+    pub(crate) fn output(&mut self, port: u32, pkts: &mut Pkts) {
         let ledger = self.ingress.ledger(pkts.in_port);
-        // Few packets wait for company; many go at once.
-        if pkts.len() * 2 >= BATCH_MAX {
+        // Few packets wait for company, if some may come; many go at once.
+        if pkts.len() * 2 >= BATCH_MAX || self.later.is_empty() {
             self.outs.send(port, &mut pkts.frames, ledger);
         } else {
             for frame in pkts.frames.drain(..) {

@@ -94,6 +94,11 @@ pub(crate) struct Pmd {
     keys: Box<Keys>,
     pkts: Box<Pkts>,
     pub(crate) rxqs: Vec<RxSlot>,
+    /// The cycle counter when the last poll of a queue had been seen to; see [`turn`].
+    mark: u64,
+    /// The mark at which the clock was last read, and cycles in which it need not be read again.
+    clock_mark: u64,
+    clock_every: u64,
     // ---- cold
     pub(crate) pending: Pending,
     shared: Arc<PmdShared>,
@@ -148,6 +153,9 @@ impl Pmd {
             keys: Box::new(Keys::new()),
             pkts: Box::new(Pkts::new()),
             rxqs: Vec::new(),
+            mark: crate::cycles::cycles(),
+            clock_mark: 0,
+            clock_every: turn::clock_every(common.repeatable),
             pending: Pending::default(),
             shared,
             common: common.clone(),

@@ -277,7 +277,6 @@ impl Pmd {
         let mut pkts = self.exec.spare_pkts();
         pkts.in_port = odp::OdpPort(key.in_port.get());
         pkts.recirc_id = key.recirc_id.get();
-        frame.in_port = pkts.in_port;
         frame.mark = key.pkt_mark.get();
         frame.priority = key.skb_priority.get();
         pkts.push(Pkt {

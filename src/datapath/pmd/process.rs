@@ -10,12 +10,12 @@ use super::Pmd;
 use crate::actions::{Exec, Fast, Origin};
 use crate::pending::{Missed, Pending};
 use crate::pkts::{Beside, Pkt, Pkts};
-use crate::table::{DpFlow, Flows, Live, NONE, Run};
+use crate::table::{DpFlow, Flows, Found, Live, NONE, Run};
 use base::sync::{Arc, lock};
 use dpif::{ParkToken, Upcall, UpcallKind};
 use flow::Flow;
 use odp::{DropReason, OdpPort, Ufid};
-use packet::{BATCH_MAX, Frame};
+use packet::Frame;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wire::ipv4::PROTO_TCP;
 
@@ -32,12 +32,38 @@ pub(super) fn tcp_flags(key: &Flow) -> u16 {
     }
 }
 
+/// How long the packets of a batch are, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lengths {
+    pub(super) sum: u64,
+    pub(super) least: usize,
+}
+
+impl Lengths {
+    #[inline]
+    pub(super) fn of(pkts: &Pkts) -> Self {
+        let mut lengths = Self {
+            sum: 0,
+            least: usize::MAX,
+        };
+        for frame in pkts.frames.iter() {
+            lengths.sum += frame.len() as u64;
+            lengths.least = lengths.least.min(frame.len());
+        }
+        lengths
+    }
+}
+
 impl Pmd {
     /// Forwards a received batch; `pkts` is empty afterwards.
-    pub(super) fn forward(&mut self, pkts: &mut Pkts) {
+    #[inline]
+    pub(super) fn forward(&mut self, pkts: &mut Pkts, mut lengths: Lengths) {
         self.guarded(pkts, |pmd, pkts| {
-            drop_runts(&pmd.exec, pkts);
-            pmd.pass(pkts);
+            if lengths.least < FRAME_MIN {
+                drop_runts(&pmd.exec, pkts);
+                lengths = Lengths::of(pkts);
+            }
+            pmd.pass(pkts, lengths);
         });
     }
 
@@ -57,7 +83,8 @@ impl Pmd {
     /// Takes up recirculated packets until there are none, then sends what waits.
     fn finish_passes(&mut self, in_port: OdpPort) {
         while let Some(mut next) = self.exec.later.pop_front() {
-            self.pass(&mut next);
+            let lengths = Lengths::of(&next);
+            self.pass(&mut next, lengths);
             self.exec.give_back(next);
         }
         let Exec { outs, ingress, .. } = &mut self.exec;
@@ -65,25 +92,23 @@ impl Pmd {
     }
 
     /// Looks packets up and runs what was found.
-    fn pass(&mut self, pkts: &mut Pkts) {
+    fn pass(&mut self, pkts: &mut Pkts, lengths: Lengths) {
         if pkts.is_empty() {
             return;
         }
-        let missed = self.tables.lookup(pkts, &mut self.keys);
-        let n = pkts.len();
-        let first = self.keys.found[0];
-        if missed == 0 && self.keys.found[1..n].iter().all(|&f| f == first) {
-            self.run_uniform(first, pkts);
-            return;
-        }
+        let missed = match self.tables.lookup(pkts, &mut self.keys) {
+            Found::One(number) => return self.run_uniform(number, pkts, lengths),
+            Found::Some => false,
+            Found::Missed => true,
+        };
         match self.credit(pkts) {
-            Some(code) if missed == 0 => self.run_alike(Fast::decode(code), pkts),
+            Some(code) if !missed => self.run_alike(Fast::decode(code), pkts),
             _ => self.run_mixed(pkts),
         }
     }
 
     /// All packets belong to one flow.
-    fn run_uniform(&mut self, number: u32, pkts: &mut Pkts) {
+    fn run_uniform(&mut self, number: u32, pkts: &mut Pkts, lengths: Lengths) {
         let flows = &self.tables.flows;
         let (Some(live), Some(flow)) = (flows.live(number), flows.get(number)) else {
             self.exec.drop_all(pkts, DropReason::PolicyDrop);
@@ -91,12 +116,10 @@ impl Pmd {
         };
         let mut run = Run {
             packets: pkts.len() as u32,
+            bytes: lengths.sum,
             now: self.exec.now,
-            ..Run::default()
+            tcp_flags: 0,
         };
-        for frame in pkts.frames.iter() {
-            run.bytes += frame.len() as u64;
-        }
         if self.keys.deep {
             let keys = &self.keys.flows[..pkts.len()];
             run.tcp_flags = keys.iter().fold(0, |f, k| f | tcp_flags(k));
@@ -116,18 +139,7 @@ impl Pmd {
     /// All packets go through the same program, which is a simple one.
     fn run_alike(&mut self, fast: Fast, pkts: &mut Pkts) {
         match fast {
-            Fast::Output(port) if pkts.len() * 2 >= BATCH_MAX => {
-                let ledger = self.exec.ingress.ledger(pkts.in_port);
-                self.exec.outs.send(port, &mut pkts.frames, ledger);
-                pkts.forget_sides();
-            }
-            Fast::Output(port) => {
-                let ledger = self.exec.ingress.ledger(pkts.in_port);
-                for frame in pkts.frames.drain(..) {
-                    self.exec.outs.push(port, frame, ledger);
-                }
-                pkts.forget_sides();
-            }
+            Fast::Output(port) => self.exec.output(port, pkts),
             Fast::Drop(reason) => self.exec.drop_all(pkts, reason),
             Fast::Program => self.run_mixed(pkts),
         }
@@ -224,14 +236,13 @@ impl Pmd {
 
 static PANICS: base::log::RateLimit = base::log::RateLimit::new(1, 5);
 
+#[cold]
 fn drop_runts(exec: &Exec, pkts: &mut Pkts) {
-    if pkts.frames.iter().any(|f| f.len() < FRAME_MIN) {
-        let ledger = exec.ingress.ledger(pkts.in_port);
-        pkts.retain(
-            |frame, _, _| frame.len() >= FRAME_MIN,
-            |_runt| ledger.drop_n(DropReason::Malformed, 1),
-        );
-    }
+    let ledger = exec.ingress.ledger(pkts.in_port);
+    pkts.retain(
+        |frame, _, _| frame.len() >= FRAME_MIN,
+        |_runt| ledger.drop_n(DropReason::Malformed, 1),
+    );
 }
 
 /// The run at hand of a mixed batch.

@@ -1,9 +1,15 @@
 //! One round of a packet thread: messages, rx queues, timers.
+//!
+//! Where cycles go is told by marks of the cycle counter, one after each poll of a queue: what lies between two
+//! marks was spent on that queue if it brought anything, and a round lasts from its predecessor's last mark to its
+//! own. The clock is only read when the marks say that it has moved.
 
 use super::perf::Sample;
+use super::process::Lengths;
 use super::{Message, Perf, Pmd, RxSlot};
-use crate::cycles::cycles;
-use crate::limits::{INTERVAL_S, RANK_MS, RX_BURSTS};
+use crate::cycles::{cycles, cycles_per_second};
+use crate::limits::{CLOCK_EVERY_US, INTERVAL_S, RANK_MS, RX_BURSTS};
+use crate::pkts::Pkts;
 use base::clock::Nanos;
 use base::sync::Ordering;
 use odp::{DropReason, OdpPort};
@@ -16,10 +22,13 @@ const ROUND_WORTH: u64 = 10;
 impl Pmd {
     /// One round: true when anything was done.
     pub(crate) fn turn(&mut self) -> bool {
-        let begun = cycles();
+        let begun = self.mark;
         let messages = self.run_messages();
         let before = self.perf.is_some().then(|| self.counted());
         let packets = self.poll_all();
+        if self.rxqs.is_empty() {
+            self.set_mark();
+        }
         self.after_polling();
         let spent = self.spent(begun, packets);
         if let Some(before) = before {
@@ -65,11 +74,30 @@ impl Pmd {
         }
     }
 
+    /// Cycles from a mark to the last one.
+    #[inline]
     fn spent(&self, begun: u64, packets: u64) -> u64 {
         if self.common.repeatable {
             (packets * WORTH).max(ROUND_WORTH)
         } else {
-            cycles().wrapping_sub(begun)
+            self.mark.wrapping_sub(begun)
+        }
+    }
+
+    /// What is being done ends here.
+    #[inline]
+    fn set_mark(&mut self) {
+        if !self.common.repeatable {
+            self.mark = cycles();
+        }
+    }
+
+    /// Brings the time up to date, if it can have moved since it was read.
+    #[inline]
+    fn look_at_clock(&mut self) {
+        if self.common.repeatable || self.mark.wrapping_sub(self.clock_mark) >= self.clock_every {
+            self.clock_mark = self.mark;
+            self.exec.now = self.common.clock.now();
         }
     }
 
@@ -138,7 +166,7 @@ impl Pmd {
             return 0;
         }
         debug_assert!(self.pkts.is_empty());
-        let begun = if self.common.repeatable { 0 } else { cycles() };
+        let (begun, port) = (self.mark, slot.port);
         let polled = slot.rx.recv(&mut self.pkts.frames);
         if polled.is_err() {
             lose_device(slot, &self.shared);
@@ -151,42 +179,41 @@ impl Pmd {
             ledger.drop_n(DropReason::Policing, came - n);
         }
         if n == 0 {
+            self.set_mark();
             return came;
         }
         if !std::mem::replace(fresh, true) {
-            self.exec.now = self.common.clock.now();
+            self.look_at_clock();
         }
-        let (port, load) = (slot.port, base::sync::Arc::clone(&slot.load));
-        self.arrive(port);
         let mut pkts = std::mem::replace(&mut self.pkts, self.exec.spare_pkts());
-        self.forward(&mut pkts);
+        let lengths = self.arrive(port, &mut pkts);
+        self.forward(&mut pkts, lengths);
         let spare = std::mem::replace(&mut self.pkts, pkts);
         self.exec.give_back(spare);
+        self.set_mark();
+        let load = &self.rxqs[i].load;
         load.cycles.add_local(self.spent(begun, n));
         load.packets.add_local(n);
         n
     }
 
     /// Books a received batch.
-    fn arrive(&mut self, port: OdpPort) {
-        let pkts = &mut self.pkts;
+    #[inline]
+    fn arrive(&mut self, port: OdpPort, pkts: &mut Pkts) -> Lengths {
         pkts.in_port = port;
         pkts.recirc_id = 0;
         pkts.passes = 0;
-        let mut bytes = 0;
-        for frame in pkts.frames.iter_mut() {
-            frame.in_port = port;
-            bytes += frame.len() as u64;
-        }
+        let lengths = Lengths::of(pkts);
         let n = pkts.len() as u64;
         let ledger = self.exec.ingress.ledger(port);
         ledger.received.add_local(n);
-        ledger.received_bytes.add_local(bytes);
+        ledger.received_bytes.add_local(lengths.sum);
         self.shared.totals.received.add_local(n);
         if let Some(perf) = &mut self.perf {
             perf.batch(n);
         }
         self.shared.totals.batches.add_local(1);
+        lengths
     }
 
     /// What is due after each round.
@@ -227,6 +254,7 @@ impl Pmd {
 
     /// Does what only depends on time: for threads that have been asleep.
     pub(crate) fn tick(&mut self) {
+        self.set_mark();
         self.exec.now = self.common.clock.now();
         self.after_polling();
     }
@@ -237,6 +265,15 @@ impl Pmd {
         self.pending
             .deadline()
             .map_or(interval, |d| d.min(interval))
+    }
+}
+
+/// Cycles in which the clock need not be read again.
+pub(super) fn clock_every(repeatable: bool) -> u64 {
+    if repeatable {
+        0
+    } else {
+        cycles_per_second() / 1_000_000 * CLOCK_EVERY_US
     }
 }
 

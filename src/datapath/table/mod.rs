@@ -24,7 +24,7 @@ pub(crate) use entry::DpFlow;
 pub(crate) use flows::{FlowList, Flows};
 pub(crate) use live::{Live, Run};
 pub(crate) use mask::Masks;
-pub(crate) use tables::{Keys, LookupTotals, Tables};
+pub(crate) use tables::{Found, Keys, LookupTotals, Tables};
 
 /// No flow.
 pub(crate) const NONE: u32 = u32::MAX;

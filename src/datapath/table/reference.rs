@@ -1,7 +1,7 @@
 //! The tables' twin: a list of flows, searched from the front. Slow and obviously right.
 
 use super::mask::{MaskInfo, Masks};
-use super::{DpFlow, FlowList, Keys, NONE, Tables};
+use super::{DpFlow, FlowList, Found, Keys, NONE, Tables};
 use crate::actions::Deed;
 use crate::limits::{COARSE_CHAIN, MASKS_PER_PORT};
 use crate::pkts::{Pkt, Pkts};
@@ -103,10 +103,13 @@ fn lookup(tables: &mut Tables, frames: &[(Vec<u8>, u32)]) -> Vec<Option<u128>> {
                 side: None,
             });
         }
-        let missed = tables.lookup(&mut pkts, &mut keys);
-        for i in 0..chunk.len() {
-            let n = keys.found[i];
-            assert_eq!(missed >> i & 1 == 1, n == NONE);
+        let found = tables.lookup(&mut pkts, &mut keys);
+        let mut here = keys.found[..chunk.len()].to_vec();
+        if let Found::One(n) = found {
+            here.fill(n);
+        }
+        assert_eq!(here.contains(&NONE), found == Found::Missed);
+        for n in here {
             out.push((n != NONE).then(|| tables.flows.get(n).unwrap().ufid.0));
         }
     }

@@ -74,6 +74,17 @@ pub(crate) struct Tables {
 /// Bits of a batch.
 type Bits = u32;
 
+/// What a lookup came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// All packets belong to this flow; nothing else was noted.
+    One(u32),
+    /// Each belongs to the flow noted in [`Keys::found`].
+    Some,
+    /// There is no flow for at least one packet, where [`NONE`] is noted.
+    Missed,
+}
+
 #[inline]
 fn each(mut bits: Bits) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -207,9 +218,9 @@ impl Tables {
         }
     }
 
-    /// Finds the flow of each packet. Bit i of the result is set when there is none for packet i.
+    /// Finds the flow of each packet.
     #[inline]
-    pub(crate) fn lookup(&mut self, pkts: &mut Pkts, keys: &mut Keys) -> Bits {
+    pub(crate) fn lookup(&mut self, pkts: &mut Pkts, keys: &mut Keys) -> Found {
         let n = pkts.len();
         let all = first_n(n);
         let id = table_id(pkts.in_port.0, pkts.recirc_id);
@@ -230,39 +241,44 @@ impl Tables {
             keys.found[..n].fill(NONE);
             keys.deep = false;
             totals.missed.add_local(n as u64);
-            return all;
+            return Found::Missed;
         };
         extract_all(table, pkts, keys);
         let mut todo = all;
         if let Some(hint) = table.hint {
             todo = by_hint(flows, hint, keys, todo);
-        }
-        if todo != 0 {
-            todo = match table.subtables.len() {
-                1 => by_only_subtable(table, flows, keys, todo),
-                _ => by_cache(table, flows, cache, keys, todo),
-            };
-            let missed_first = todo;
-            totals
-                .first
-                .add_local(u64::from((all & !missed_first).count_ones()));
-            if todo != 0 && table.subtables.len() > 1 {
-                todo = by_search(table, flows, totals, keys, todo);
-                for i in each(missed_first & !todo) {
-                    cache.insert(keys.hashes[i], keys.found[i]);
-                }
+            if todo == 0 {
+                totals.first.add_local(n as u64);
+                return Found::One(hint);
             }
+        }
+        todo = match table.subtables.len() {
+            1 => by_only_subtable(table, flows, keys, todo),
+            _ => by_cache(table, flows, cache, keys, todo),
+        };
+        let missed_first = todo;
+        let first = u64::from((all & !missed_first).count_ones());
+        totals.first.add_local(first);
+        if todo != 0 && table.subtables.len() > 1 {
+            todo = by_search(table, flows, totals, keys, todo);
+            for i in each(missed_first & !todo) {
+                cache.insert(keys.hashes[i], keys.found[i]);
+            }
+        }
+        table.hint = None;
+        if todo != 0 {
             totals.missed.add_local(u64::from(todo.count_ones()));
-            let first = keys.found[0];
-            let uniform = todo == 0 && keys.found[..n].iter().all(|&f| f == first);
-            table.hint = uniform.then_some(first);
-        } else {
-            totals.first.add_local(n as u64);
+            for i in each(todo) {
+                keys.found[i] = NONE;
+            }
+            return Found::Missed;
         }
-        for i in each(todo) {
-            keys.found[i] = NONE;
+        let first = keys.found[0];
+        if keys.found[..n].iter().any(|&f| f != first) {
+            return Found::Some;
         }
-        todo
+        table.hint = Some(first);
+        Found::One(first)
     }
 }
 

@@ -67,10 +67,13 @@ struct Run<'a> {
 }
 
 pub(super) fn inject(core: &Core, state: &mut State, port: OdpPort, packet: &[u8]) {
-    let mut frame = HeapPool::global().copy_from(packet);
-    frame.in_port = port;
+    let frame = HeapPool::global().copy_from(packet);
     let mut key = Flow::zero();
-    flow::extract(frame.data(), &Metadata::of_frame(&frame), &mut key);
+    let md = Metadata {
+        in_port: port.0,
+        ..Metadata::of_frame(&frame)
+    };
+    flow::extract(frame.data(), &md, &mut key);
     state.ledger.injected += 1;
     process(core, state, frame, &key, 0);
 }

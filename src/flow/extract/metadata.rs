@@ -65,11 +65,11 @@ pub enum CtTuple {
 }
 
 impl Metadata<'_> {
-    /// What a frame carries of it: ingress port, mark and priority.
+    /// What a frame carries of it: mark and priority. Which port it came in on, the caller knows.
     #[must_use]
     pub fn of_frame(frame: &Frame) -> Self {
         Self {
-            in_port: frame.in_port.0,
+            in_port: packet::OdpPort::NONE.0,
             mark: frame.mark,
             priority: frame.priority,
             ..Self::default()

@@ -7,13 +7,11 @@
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: frames are made of buffers that DPDK owns.
 
-use super::library::{Library, Pool, RX_CSUM_GOOD, RX_HASH, RxView, TxView};
+use super::library::{Bytes, Library, Pool, Sent};
 use crate::device::TxReport;
 use arrayvec::ArrayVec;
 use base::sync::OnceLock;
-use packet::{BATCH_MAX, Batch, Frame, FrameParts, FramePool, PoolOwner, RxFlags};
-use std::mem::MaybeUninit;
-use std::ptr::{self, NonNull};
+use packet::{BATCH_MAX, Batch, Frame, FramePool, PoolOwner};
 
 /// Every mbuf of the process. Never freed: which mempool an mbuf belongs to, and when that can go, is between
 /// DPDK and [`super::memory`].
@@ -51,70 +49,11 @@ pub(super) fn receive(
     batch: &mut Batch,
     malformed: &mut u64,
 ) -> usize {
-    let mut views = [const { MaybeUninit::<RxView>::uninit() }; BATCH_MAX];
-    let room = batch.room();
-    let views = library.rx(queue, &mut views[..room], malformed);
-    for view in views {
-        let parts = FrameParts {
-            base: NonNull::new(view.base).unwrap_or(NonNull::dangling()),
-            capacity: view.capacity,
-            start: view.start,
-            len: view.len,
-            token: view.mbuf as usize as u64,
-            pool: pool.ptr(),
-        };
-        // SAFETY: the driver gave the mbuf to us alone, its data lies inside its buffer, and the pool is never
-        // freed.
-        let mut frame = unsafe { Frame::from_parts(parts) };
-        frame.hash = view.hash;
-        if view.flags != 0 {
-            frame.flags = flags(view.flags);
-        }
-        let pushed = batch.push(frame);
-        debug_assert!(pushed.is_ok(), "not more than there was room for");
-    }
-    views.len()
+    // SAFETY: the pool of all mbufs, never freed.
+    unsafe { library.rx(queue, pool.ptr(), batch, malformed) }
 }
 
-fn flags(device: u32) -> u8 {
-    let hash = if device & RX_HASH != 0 {
-        RxFlags::HASH_VALID
-    } else {
-        0
-    };
-    let csum = if device & RX_CSUM_GOOD != 0 {
-        RxFlags::CSUM_GOOD
-    } else {
-        0
-    };
-    hash | csum
-}
-
-/// What the library is told about frames; mbufs change hands unless `copy`.
-#[inline]
-fn views(
-    frames: &[Frame],
-    pool: &'static PoolOwner<MbufPool>,
-    copy: bool,
-) -> ArrayVec<TxView, BATCH_MAX> {
-    let ours = pool.ptr();
-    frames
-        .iter()
-        .take(BATCH_MAX)
-        .map(|f| TxView {
-            mbuf: if !copy && f.pool().same(&ours) {
-                f.token() as usize as *mut _
-            } else {
-                ptr::null_mut()
-            },
-            data: f.data().as_ptr(),
-            start: f.headroom() as u32,
-            len: f.len() as u32,
-        })
-        .collect()
-}
-
-fn report(sent: super::library::Sent) -> TxReport {
+fn report(sent: Sent) -> TxReport {
     TxReport {
         sent: sent.sent,
         bytes: sent.bytes,
@@ -125,35 +64,28 @@ fn report(sent: super::library::Sent) -> TxReport {
     }
 }
 
-/// Sends a batch whose frames all fit; it is empty afterwards.
+/// Sends a batch of mbufs that are finished and of at most `limit` bytes, which is empty afterwards; `None`, and
+/// nothing done, when it is not such a batch.
 #[inline]
 pub(super) fn send(
     library: Library,
     pool: &'static PoolOwner<MbufPool>,
     queue: QueueId,
-    memory: Pool,
+    limit: u32,
     batch: &mut Batch,
-) -> TxReport {
-    let views = views(batch, pool, false);
-    let sent = library.tx(queue, memory, &views);
-    for (frame, view) in batch.drain(..).zip(&views) {
-        if view.mbuf.is_null() {
-            drop(frame);
-        } else {
-            // The mbuf is the driver's now, or freed.
-            let _ = frame.into_parts();
-        }
-    }
-    report(sent)
+) -> Option<TxReport> {
+    library.tx(queue, pool.ptr(), limit, batch).map(report)
 }
 
 /// Sends copies of at most a batch of frames, which stay with the caller.
 pub(super) fn send_copies(
     library: Library,
-    pool: &'static PoolOwner<MbufPool>,
     queue: QueueId,
     memory: Pool,
     frames: &[Frame],
 ) -> TxReport {
-    report(library.tx(queue, memory, &views(frames, pool, true)))
+    let all: ArrayVec<_, BATCH_MAX> = (frames.iter().take(BATCH_MAX))
+        .map(|f| Bytes::of(f.data()))
+        .collect();
+    report(library.tx_bytes(queue, memory, &all))
 }

@@ -7,7 +7,9 @@
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: a C library is opened by name and its functions are called through pointers.
 
+use packet::{Batch, Frame, PoolPtr};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,32 +25,23 @@ const DIRS: [&str; 3] = [
     "/usr/local/lib",
 ];
 
-/// One received packet.
+/// Bytes to be sent.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(super) struct RxView {
-    pub(super) base: *mut u8,
-    pub(super) mbuf: *mut c_void,
-    pub(super) capacity: u32,
-    pub(super) start: u32,
-    pub(super) len: u32,
-    pub(super) hash: u32,
-    pub(super) flags: u32,
-    reserved: u32,
+pub(super) struct Bytes<'a> {
+    data: *const u8,
+    len: u64,
+    of: PhantomData<&'a [u8]>,
 }
-/// [`RxView::hash`] was computed by the device.
-pub(super) const RX_HASH: u32 = 1;
-/// The device vouches for the L4 checksum.
-pub(super) const RX_CSUM_GOOD: u32 = 2;
 
-/// One packet to send: an mbuf, or bytes to copy.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(super) struct TxView {
-    pub(super) mbuf: *mut c_void,
-    pub(super) data: *const u8,
-    pub(super) start: u32,
-    pub(super) len: u32,
+impl<'a> Bytes<'a> {
+    pub(super) fn of(data: &'a [u8]) -> Self {
+        Self {
+            data: data.as_ptr(),
+            len: data.len() as u64,
+            of: PhantomData,
+        }
+    }
 }
 
 /// What became of a burst.
@@ -211,8 +204,9 @@ struct Ops {
     link: unsafe extern "C" fn(u16, *mut LinkState) -> c_int,
     stats: unsafe extern "C" fn(u16, *mut Counts) -> c_int,
     xstats: unsafe extern "C" fn(u16, XstatFn, *mut c_void) -> c_int,
-    rx: unsafe extern "C" fn(u16, u16, *mut RxView, u32, *mut u64) -> u32,
-    tx: unsafe extern "C" fn(u16, u16, Pool, *const TxView, u32, *mut Sent),
+    rx: unsafe extern "C" fn(u16, u16, *const c_void, *mut Frame, u32, *mut u64) -> u32,
+    tx: unsafe extern "C" fn(u16, u16, *const c_void, u32, *const Frame, u32, *mut Sent) -> c_int,
+    tx_bytes: unsafe extern "C" fn(u16, u16, Pool, *const Bytes<'_>, u32, *mut Sent),
 }
 
 /// A negative errno as an error; anything else as itself.
@@ -522,45 +516,66 @@ impl Library {
         all
     }
 
-    /// Gives mbufs back; the tokens are what [`Library::rx`] called `mbuf`.
+    /// Gives mbufs back: the tokens of frames that [`Library::rx`] made.
     #[inline]
     pub(super) fn release(self, mbufs: &[u64]) {
         // SAFETY: each came out of rx() and its frame is gone; on 64-bit machines a token is a pointer.
         unsafe { (self.0.release)(mbufs.as_ptr(), mbufs.len() as u32) }
     }
 
-    /// Receives into `views`; those that came are returned.
+    /// Receives frames into the free places of a batch; how many.
+    ///
+    /// # Safety
+    /// `pool` is that of all mbufs, which gives them back by [`Library::release`].
     #[inline]
-    pub(super) fn rx<'a>(
+    pub(super) unsafe fn rx(
         self,
         (port, queue): (u16, u16),
-        views: &'a mut [MaybeUninit<RxView>],
+        pool: PoolPtr,
+        batch: &mut Batch,
         malformed: &mut u64,
-    ) -> &'a [RxView] {
-        let n = views.len() as u32;
-        let first = views.as_mut_ptr().cast::<RxView>();
-        // SAFETY: places for `n` views; the caller is the queue's only one.
-        let got = unsafe { (self.0.rx)(port, queue, first, n, malformed) };
+    ) -> usize {
+        let places = batch.spare();
+        let (first, n) = (places.as_mut_ptr().cast::<Frame>(), places.len() as u32);
+        // SAFETY: `n` places; the caller is the queue's only one.
+        let got = unsafe { (self.0.rx)(port, queue, pool.as_ptr(), first, n, malformed) };
         debug_assert!(got <= n);
-        // SAFETY: the first `got` (<= n) views were written.
-        unsafe { std::slice::from_raw_parts(first, got as usize) }
+        // SAFETY: the driver gave these mbufs to us alone, the library wrote a whole frame of each.
+        unsafe { batch.grow(got as usize) };
+        got as usize
     }
 
-    /// Sends; mbufs among the views change hands.
+    /// Sends a batch whose frames are mbufs of at most `limit` bytes and finished; it is empty afterwards. `None`,
+    /// and nothing was done, when it is not such a batch.
     #[inline]
-    pub(super) fn tx(self, (port, queue): (u16, u16), pool: Pool, views: &[TxView]) -> Sent {
-        let mut sent = Sent::default();
-        // SAFETY: views of live packets; the pool is alive; the caller is the queue's only one.
-        unsafe {
-            (self.0.tx)(
-                port,
-                queue,
-                pool,
-                views.as_ptr(),
-                views.len() as u32,
-                &raw mut sent,
-            );
+    pub(super) fn tx(
+        self,
+        (port, queue): (u16, u16),
+        pool: PoolPtr,
+        limit: u32,
+        batch: &mut Batch,
+    ) -> Option<Sent> {
+        let mut sent = MaybeUninit::<Sent>::uninit();
+        let (frames, n) = (batch.as_ptr(), batch.len() as u32);
+        let answer = sent.as_mut_ptr();
+        // SAFETY: `n` frames; a place for the answer; the caller is the queue's only one.
+        let done = unsafe { (self.0.tx)(port, queue, pool.as_ptr(), limit, frames, n, answer) };
+        if done == 0 {
+            return None;
         }
+        // SAFETY: the mbufs are the driver's now, or freed.
+        unsafe { batch.forget_all() };
+        // SAFETY: written when anything was done.
+        Some(unsafe { sent.assume_init() })
+    }
+
+    /// Sends copies of bytes, in mbufs out of `pool`.
+    #[inline]
+    pub(super) fn tx_bytes(self, (port, queue): (u16, u16), pool: Pool, all: &[Bytes<'_>]) -> Sent {
+        let mut sent = Sent::default();
+        let (first, n) = (all.as_ptr(), all.len() as u32);
+        // SAFETY: bytes that are borrowed; the pool is alive; the caller is the queue's only one.
+        unsafe { (self.0.tx_bytes)(port, queue, pool, first, n, &raw mut sent) };
         sent
     }
 }

@@ -11,7 +11,7 @@ use super::memory::Share;
 use crate::device::{RxQueue, TxQueue, TxReport};
 use crate::error::NetdevError;
 use crate::offload::is_unfinished;
-use crate::outgoing::{finish_and_send, fits};
+use crate::outgoing::{ETH_BYTES, finish_and_send, fits};
 use base::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use packet::{BATCH_MAX, Batch, Frame, PoolOwner};
 
@@ -167,35 +167,68 @@ impl Tx {
         self.queues.shared.is_gone() || !self.queues.shared.is_up()
     }
 
-    /// Sends frames that fit and need nothing finished.
+    /// Sends a batch of finished mbufs of at most `limit` bytes; `None`, and nothing done, when it is not one.
     #[inline]
-    fn pass(&self, batch: &mut Batch) -> TxReport {
-        let qos = &self.queues.shared.qos;
-        let policed = if qos.polices_tx() {
-            qos.police_tx(batch, |_| true)
-        } else {
-            0
-        };
+    fn pass(&self, batch: &mut Batch, limit: u32) -> Option<TxReport> {
         let _guard = (!self.alone).then(|| lock(&self.queues.last));
-        let memory = self.queues.memory.pool;
-        let sent = burst::send(self.library, self.pool, self.id, memory, batch);
-        TxReport { policed, ..sent }
+        burst::send(self.library, self.pool, self.id, limit, batch)
     }
 
-    /// As [`TxQueue::send`], frame by frame.
-    #[cold]
+    /// Sends frames that fit and need nothing finished, whosever they are.
+    fn send_fitting(&self, batch: &mut Batch) -> TxReport {
+        let qos = &self.queues.shared.qos;
+        let mut total = TxReport::default();
+        if qos.polices_tx() {
+            total.policed = qos.police_tx(batch, |_| true);
+        }
+        let ours = self.pool.ptr();
+        let mut run = Batch::new();
+        // In order: a run ends where frames of another kind begin.
+        for frame in batch.drain(..) {
+            let alike =
+                (run.last()).is_none_or(|f| f.pool().same(&ours) == frame.pool().same(&ours));
+            if !alike {
+                total.absorb(self.send_run(&mut run));
+            }
+            let pushed = run.push(frame);
+            debug_assert!(pushed.is_ok(), "no more than were in a batch");
+        }
+        total.absorb(self.send_run(&mut run));
+        total
+    }
+
+    /// Sends frames that are all mbufs, or all not.
+    fn send_run(&self, run: &mut Batch) -> TxReport {
+        self.pass(run, u32::MAX).unwrap_or_else(|| {
+            let report = self.pass_copies(run);
+            run.release_all();
+            report
+        })
+    }
+
+    /// Sends copies of frames that fit and need nothing finished.
+    fn pass_copies(&self, frames: &[Frame]) -> TxReport {
+        let _guard = (!self.alone).then(|| lock(&self.queues.last));
+        burst::send_copies(self.library, self.id, self.queues.memory.pool, frames)
+    }
+
+    /// As [`TxQueue::send`], for batches that are not all alike.
+    #[inline(never)]
     fn sort_and_send(&self, batch: &mut Batch) -> TxReport {
         let mtu = self.queues.shared.mtu();
+        if batch.iter().all(|f| !is_unfinished(f) && fits(f, mtu)) {
+            return self.send_fitting(batch);
+        }
         let mut report = TxReport::default();
         let mut good = Batch::new();
         for frame in batch.drain(..) {
             if is_unfinished(&frame) {
                 // In order: what came before goes first.
-                report.absorb(self.pass(&mut good));
+                report.absorb(self.send_fitting(&mut good));
                 report.absorb(finish_and_send(&frame, |cut| {
                     let before = cut.len();
                     cut.retain(|f| fits(f, mtu));
-                    let mut inner = self.pass(cut);
+                    let mut inner = self.send_fitting(cut);
                     let known = inner.sent + inner.full + inner.policed + inner.error;
                     inner.too_big += (before - known as usize) as u32;
                     inner
@@ -207,7 +240,7 @@ impl Tx {
                 report.too_big += 1;
             }
         }
-        report.absorb(self.pass(&mut good));
+        report.absorb(self.send_fitting(&mut good));
         report
     }
 
@@ -230,12 +263,15 @@ impl TxQueue for Tx {
                 ..TxReport::default()
             });
         }
-        let mtu = self.queues.shared.mtu();
-        let plain = batch.iter().all(|f| !is_unfinished(f) && fits(f, mtu));
-        let report = if plain {
-            self.pass(batch)
+        let shared = &self.queues.shared;
+        let plainly = if shared.qos.polices_tx() {
+            None
         } else {
-            self.sort_and_send(batch)
+            self.pass(batch, shared.mtu() + ETH_BYTES as u32)
+        };
+        let report = match plainly {
+            Some(report) => report,
+            None => self.sort_and_send(batch),
         };
         self.book(report)
     }
@@ -248,10 +284,7 @@ impl TxQueue for Tx {
         let mut total = TxReport::default();
         for chunk in frames.chunks(BATCH_MAX) {
             let report = if plain && !self.is_closed() {
-                let _guard = (!self.alone).then(|| lock(&self.queues.last));
-                let memory = self.queues.memory.pool;
-                let sent = burst::send_copies(self.library, self.pool, self.id, memory, chunk);
-                self.book(sent)
+                self.book(self.pass_copies(chunk))
             } else {
                 let heap = packet::HeapPool::global();
                 let mut batch: Batch = Batch::new();

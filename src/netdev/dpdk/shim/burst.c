@@ -41,11 +41,11 @@ static int is_good(struct rte_mbuf *m)
     return (m->nb_segs == 1 || rte_pktmbuf_linearize(m) == 0) && m->data_len >= RTE_ETHER_HDR_LEN;
 }
 
-uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *malformed)
+uint32_t rw_rx(uint16_t port, uint16_t queue, const void *pool, struct rw_frame *out, uint32_t n, uint64_t *malformed)
 {
     struct rte_mbuf *mbufs[BURST_MAX];
     uint32_t got = rte_eth_rx_burst(port, queue, mbufs, n < BURST_MAX ? n : BURST_MAX);
-    uint32_t good = 0;
+    struct rw_frame *o = out;
 
     for (uint32_t i = 0; i < got; i++) {
         struct rte_mbuf *m = mbufs[i];
@@ -55,41 +55,29 @@ uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uin
             continue;
         }
         rte_prefetch0(rte_pktmbuf_mtod(m, void *));
-        struct rw_rx *o = &out[good++];
         uint64_t flags = m->ol_flags;
-        o->base = m->buf_addr;
-        o->mbuf = m;
-        o->capacity = m->buf_len;
-        o->start = m->data_off;
-        o->len = m->data_len;
-        o->hash = m->hash.rss;
-        o->flags = (flags & RTE_MBUF_F_RX_RSS_HASH ? RW_RX_HASH : 0)
-                 | ((flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD ? RW_RX_CSUM_GOOD : 0);
+        *o = (struct rw_frame) {
+            .base = m->buf_addr,
+            .token = m,
+            .pool = pool,
+            .capacity = m->buf_len,
+            .start = m->data_off,
+            .len = m->data_len,
+            .hash = m->hash.rss,
+        };
+        if (unlikely(flags & (RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_L4_CKSUM_MASK))) {
+            o->flags = (flags & RTE_MBUF_F_RX_RSS_HASH ? RW_FRAME_HASH_VALID : 0)
+                     | ((flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD ? RW_FRAME_CSUM_GOOD : 0);
+        }
+        o++;
     }
-    return good;
+    return (uint32_t) (o - out);
 }
 
-static struct rte_mbuf *copy(struct rte_mempool *pool, const struct rw_tx *t)
+/* Sends mbufs of `bytes` bytes in all; those that the device does not take are freed. */
+static void send_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint32_t n, uint64_t bytes,
+                       struct rw_sent *sent)
 {
-    struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
-    if (!m) {
-        return NULL;
-    }
-    char *room = t->len <= UINT16_MAX ? rte_pktmbuf_append(m, t->len) : NULL;
-    if (!room) {
-        rte_pktmbuf_free(m);
-        return NULL;
-    }
-    memcpy(room, t->data, t->len);
-    return m;
-}
-
-static void send_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint32_t n, struct rw_sent *sent)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        bytes += mbufs[i]->data_len;
-    }
     uint32_t done = 0;
     while (done < n) {
         uint32_t took = rte_eth_tx_burst(port, queue, mbufs + done, n - done);
@@ -109,26 +97,67 @@ static void send_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, u
     sent->bytes += bytes;
 }
 
-void rw_tx(uint16_t port, uint16_t queue, void *pool, const struct rw_tx *in, uint32_t n, struct rw_sent *sent)
+int rw_tx(uint16_t port, uint16_t queue, const void *pool, uint32_t limit, const struct rw_frame *in, uint32_t n,
+          struct rw_sent *sent)
 {
     struct rte_mbuf *mbufs[BURST_MAX];
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const struct rw_frame *f = &in[i];
+        if (unlikely(f->pool != pool || f->len > limit || f->flags & (RW_FRAME_CSUM_PARTIAL | RW_FRAME_GSO))) {
+            return 0;
+        }
+        struct rte_mbuf *m = f->token;
+        /* Most packets leave as they came: what is not written need not be fetched for writing. */
+        if (unlikely(m->data_off != f->start)) {
+            m->data_off = f->start;
+        }
+        if (unlikely(m->data_len != f->len)) {
+            m->data_len = f->len;
+            m->pkt_len = f->len;
+        }
+        mbufs[i] = m;
+        bytes += f->len;
+    }
+    memset(sent, 0, sizeof *sent);
+    send_burst(port, queue, mbufs, n, bytes, sent);
+    return 1;
+}
+
+static struct rte_mbuf *copy(struct rte_mempool *pool, const struct rw_bytes *b)
+{
+    struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+    if (!m) {
+        return NULL;
+    }
+    char *room = b->len <= UINT16_MAX ? rte_pktmbuf_append(m, b->len) : NULL;
+    if (!room) {
+        rte_pktmbuf_free(m);
+        return NULL;
+    }
+    memcpy(room, b->data, b->len);
+    return m;
+}
+
+void rw_tx_bytes(uint16_t port, uint16_t queue, void *mempool, const struct rw_bytes *in, uint32_t n, struct rw_sent *sent)
+{
     memset(sent, 0, sizeof *sent);
     while (n) {
+        struct rte_mbuf *mbufs[BURST_MAX];
         uint32_t chunk = n < BURST_MAX ? n : BURST_MAX;
         uint32_t ready = 0;
+        uint64_t bytes = 0;
         for (uint32_t i = 0; i < chunk; i++) {
-            struct rte_mbuf *m = in[i].mbuf;
-            if (likely(m)) {
-                m->data_off = in[i].start;
-                m->data_len = in[i].len;
-                m->pkt_len = in[i].len;
-            } else if (unlikely(!(m = copy(pool, &in[i])))) {
+            struct rte_mbuf *m = copy(mempool, &in[i]);
+            if (unlikely(!m)) {
                 sent->no_mem++;
                 continue;
             }
+            bytes += in[i].len;
             mbufs[ready++] = m;
         }
-        send_burst(port, queue, mbufs, ready, sent);
+        send_burst(port, queue, mbufs, ready, bytes, sent);
         in += chunk;
         n -= chunk;
     }

@@ -142,4 +142,5 @@ const struct rw_ops ringway_dpdk_ops = {
     .xstats = rw_xstats,
     .rx = rw_rx,
     .tx = rw_tx,
+    .tx_bytes = rw_tx_bytes,
 };

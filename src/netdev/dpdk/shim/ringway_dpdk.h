@@ -13,26 +13,33 @@
 
 #define RW_DPDK_ABI 2
 
-/* One received packet. The buffer is the mbuf's own. */
-struct rw_rx {
+/* A packet as the switch has it, the twin of src/packet/frame.rs. Frames of mbufs carry the mbuf as their token. */
+struct rw_frame {
     void *base;
-    void *mbuf;
+    void *token;
+    const void *pool; /* whose token it is */
     uint32_t capacity;
     uint32_t start;
     uint32_t len;
     uint32_t hash;
-    uint32_t flags;
-    uint32_t reserved;
-};
-#define RW_RX_HASH 1u      /* `hash` was computed by the device */
-#define RW_RX_CSUM_GOOD 2u /* the device vouches for the L4 checksum */
+    uint32_t mark;
+    uint32_t priority;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+    uint16_t gso_size;
+    uint8_t gso;
+    uint8_t flags;
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct rw_frame) == 64, "a frame is one cache line");
+#define RW_FRAME_CSUM_PARTIAL 1u /* the checksum is to be completed before the packet leaves */
+#define RW_FRAME_CSUM_GOOD 2u    /* the device vouches for the L4 checksum */
+#define RW_FRAME_HASH_VALID 4u   /* `hash` was computed by the device */
+#define RW_FRAME_GSO 8u          /* to be cut before it leaves */
 
-/* One packet to be sent: an mbuf that changes hands, or (mbuf NULL) bytes to be copied. */
-struct rw_tx {
-    void *mbuf;
+/* Bytes to be sent. */
+struct rw_bytes {
     const void *data;
-    uint32_t start;
-    uint32_t len;
+    uint64_t len;
 };
 
 /* What became of a burst. */
@@ -130,8 +137,15 @@ struct rw_ops {
     int (*stats)(uint16_t port, struct rw_stats *stats);
     int (*xstats)(uint16_t port, rw_xstat_fn *each, void *aux);
     /* Packets. One caller per queue at a time. */
-    uint32_t (*rx)(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *malformed);
-    void (*tx)(uint16_t port, uint16_t queue, void *pool, const struct rw_tx *in, uint32_t n, struct rw_sent *sent);
+    /* Receives into at most n (32 at most) places for frames, as frames of `pool`. */
+    uint32_t (*rx)(uint16_t port, uint16_t queue, const void *pool, struct rw_frame *out, uint32_t n, uint64_t *malformed);
+    /* Sends at most 32 frames, whose mbufs change hands: 1. Or does nothing, because not all of them are of `pool`, of
+     * at most `limit` bytes, and finished: 0. */
+    int (*tx)(uint16_t port, uint16_t queue, const void *pool, uint32_t limit, const struct rw_frame *in, uint32_t n,
+              struct rw_sent *sent);
+    /* Sends copies, in mbufs out of `mempool`. */
+    void (*tx_bytes)(uint16_t port, uint16_t queue, void *mempool, const struct rw_bytes *in, uint32_t n,
+                     struct rw_sent *sent);
 };
 
 extern __attribute__((visibility("default"))) const struct rw_ops ringway_dpdk_ops;
@@ -160,8 +174,10 @@ int rw_set_mac(uint16_t port, const uint8_t *mac);
 int rw_link(uint16_t port, struct rw_link *link);
 int rw_stats(uint16_t port, struct rw_stats *stats);
 int rw_xstats(uint16_t port, rw_xstat_fn *each, void *aux);
-uint32_t rw_rx(uint16_t port, uint16_t queue, struct rw_rx *out, uint32_t n, uint64_t *malformed);
-void rw_tx(uint16_t port, uint16_t queue, void *pool, const struct rw_tx *in, uint32_t n, struct rw_sent *sent);
+uint32_t rw_rx(uint16_t port, uint16_t queue, const void *pool, struct rw_frame *out, uint32_t n, uint64_t *malformed);
+int rw_tx(uint16_t port, uint16_t queue, const void *pool, uint32_t limit, const struct rw_frame *in, uint32_t n,
+          struct rw_sent *sent);
+void rw_tx_bytes(uint16_t port, uint16_t queue, void *mempool, const struct rw_bytes *in, uint32_t n, struct rw_sent *sent);
 extern rw_event_fn *rw_on_event;
 
 #endif
