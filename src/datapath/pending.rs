@@ -88,18 +88,19 @@ impl Pending {
         self.slots.get(slot as usize)?.as_deref()
     }
 
-    /// Parks a later packet; gives it back when too many wait already.
-    pub(crate) fn park(&mut self, slot: u32, pkt: Pkt) -> Result<(), Pkt> {
+    /// Parks a later packet; it is gone, and false, when too many wait already.
+    #[must_use]
+    pub(crate) fn park(&mut self, slot: u32, pkt: Pkt) -> bool {
         let Some(Some(entry)) = self.slots.get_mut(slot as usize) else {
-            return Err(pkt);
+            return false;
         };
         let port = self.ports.entry(entry.in_port.0).or_default();
         if entry.pkts.len() >= PARK_PER_FLOW || port.parked >= PARK_PER_PORT {
-            return Err(pkt);
+            return false;
         }
         port.parked += 1;
         entry.pkts.push(pkt);
-        Ok(())
+        true
     }
 
     /// The id of the next entry, if there is room for one on this port.

@@ -4,6 +4,10 @@
 //! `wildip` and RX, TX are `dpdk-devargs`. Prints packets a microsecond for each half second, and the best.
 
 #![expect(clippy::unwrap_used, reason = "an example")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a rate is measured over real time"
+)]
 
 use base::clock::Clock;
 use base::sync::Arc;

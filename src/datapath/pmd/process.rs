@@ -305,10 +305,7 @@ fn miss(exec: &mut Exec, pending: &mut Pending, mut pkt: Pkt, pass: (OdpPort, u3
     pkt.extract(in_port, recirc_id, &mut key);
     let ufid = Ufid::of(&key);
     let refusal = match pending.find(ufid, &key) {
-        Some(slot) => pending
-            .park(slot, pkt)
-            .map_err(|_| DropReason::ParkFull)
-            .err(),
+        Some(slot) => (!pending.park(slot, pkt)).then_some(DropReason::ParkFull),
         None => {
             let missed = Missed {
                 key: Arc::new(key),

@@ -18,6 +18,7 @@ pub(crate) mod mask;
 pub(crate) mod port;
 #[cfg(test)]
 mod reference;
+mod stencil;
 mod tables;
 
 pub(crate) use entry::DpFlow;

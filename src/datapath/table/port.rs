@@ -18,6 +18,7 @@
 use super::DpFlow;
 use super::index::Index;
 use super::mask::{HashKey, MaskInfo};
+use super::stencil::Stencil;
 use crate::limits::{COARSE_CHAIN, EXACT_PER_PORT, MASKS_PER_PORT};
 use base::sync::Arc;
 use flow::{Depth, FLOW_LINES, Flow, LineSet, Mask};
@@ -34,6 +35,16 @@ pub(super) struct Subtable {
     exact: bool,
 }
 
+/// The flow that all of a batch hit.
+#[derive(Debug)]
+pub(super) struct Hint {
+    pub(super) flow: u32,
+    /// To know more of its packets by, once two batches were its.
+    pub(super) stencil: Option<Stencil>,
+    /// It was tried to cut one.
+    pub(super) tried: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PortTable {
@@ -48,7 +59,7 @@ pub(crate) struct PortTable {
     /// Most hit first.
     pub(super) subtables: Vec<Subtable>,
     /// The flow that all of the last batch hit.
-    pub(super) hint: Option<u32>,
+    pub(super) hint: Option<Hint>,
     // ---- cold
     next_id: u32,
     flows: usize,
@@ -256,6 +267,8 @@ impl PortTable {
 
     /// Ranks subtables by hits since the last time.
     pub(super) fn rank(&mut self) {
+        // If no stencil could be cut from the packet at hand, one may from another.
+        self.hint = None;
         let hits = |s: &Subtable| std::cmp::Reverse(s.hits);
         self.subtables.sort_by_key(|s| (hits(s), s.id));
         for s in &mut self.subtables {

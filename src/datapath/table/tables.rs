@@ -1,16 +1,17 @@
 //! [`Tables`]: the flow tables of one packet thread, and the lookup of a batch in stages.
 //!
 //! Stages touch all packets before the next one begins, so that cache misses of different packets overlap:
-//! extract; compare with the flow that all of the last batch hit, if there was one; hash all and ask for
+//! see whether all fit the [`Stencil`] of the last batch's flow; else extract; compare with the flow that all of the last batch hit, if there was one; hash all and ask for
 //! their cache lines; take candidates and ask for the flows' lines; verify; then subtable by subtable.
 //! A port with a single subtable needs no cache: the subtable is as cheap.
 
 use super::cache::Cache;
 use super::flows::{Flows, Home};
 use super::mask::HashKey;
-use super::port::{Place, PortTable, Subtable};
+use super::port::{Hint, Place, PortTable, Subtable};
+use super::stencil::Stencil;
 use super::{DpFlow, FlowList, NONE};
-use crate::actions::Deed;
+use crate::actions::{Deed, Fast};
 use crate::limits::{CACHE_SETS, PORTS_MAX};
 use crate::pkts::Pkts;
 use crate::prefetch::prefetch;
@@ -243,13 +244,21 @@ impl Tables {
             totals.missed.add_local(n as u64);
             return Found::Missed;
         };
+        if let Some(flow) = by_stencil(table, pkts) {
+            keys.deep = false;
+            totals.first.add_local(n as u64);
+            return Found::One(flow);
+        }
         extract_all(table, pkts, keys);
         let mut todo = all;
-        if let Some(hint) = table.hint {
-            todo = by_hint(flows, hint, keys, todo);
+        if let Some(hint) = &mut table.hint {
+            todo = by_hint(flows, hint.flow, keys, todo);
             if todo == 0 {
                 totals.first.add_local(n as u64);
-                return Found::One(hint);
+                if !std::mem::replace(&mut hint.tried, true) {
+                    hint.stencil = cut(flows, hint.flow, pkts, keys.deep);
+                }
+                return Found::One(hint.flow);
             }
         }
         todo = match table.subtables.len() {
@@ -277,9 +286,36 @@ impl Tables {
         if keys.found[..n].iter().any(|&f| f != first) {
             return Found::Some;
         }
-        table.hint = Some(first);
+        table.hint = Some(Hint {
+            flow: first,
+            stencil: None,
+            tried: false,
+        });
         Found::One(first)
     }
+}
+
+/// The flow that all packets are seen to belong to by their bytes.
+#[inline]
+fn by_stencil(table: &PortTable, pkts: &Pkts) -> Option<u32> {
+    let hint = table.hint.as_ref()?;
+    let stencil = hint.stencil.as_ref()?;
+    if pkts.sided || !stencil.is_for(pkts.in_port.0, pkts.recirc_id) {
+        return None;
+    }
+    let all = pkts.frames.iter().all(|f| stencil.fits(f.data()));
+    all.then_some(hint.flow)
+}
+
+/// A stencil for the packets of a flow, by the first of a batch that is all its.
+#[cold]
+fn cut(flows: &Flows, flow: u32, pkts: &Pkts, deep: bool) -> Option<Stencil> {
+    if pkts.is_empty() || flows.live(flow)?.fast() == Fast::Program {
+        return None;
+    }
+    let flow = flows.get(flow)?;
+    let data = pkts.frames[0].data();
+    Stencil::cut(data, &pkts.metadata(0), &flow.mask.mask, deep)
 }
 
 /// Frames ahead of the one that is parsed whose bytes are asked for.
