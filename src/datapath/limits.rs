@@ -10,8 +10,11 @@ pub const MASKS_PER_PORT: usize = 128;
 pub const COARSE_CHAIN: usize = 8;
 /// Flows per ingress port that are verified exactly because no mask could take them.
 pub const EXACT_PER_PORT: usize = 4096;
-/// Sets of the flow cache of one packet thread; each is 64 bytes and holds 8 entries.
-pub const CACHE_SETS: usize = 16_384;
+/// Sets of the flow cache of one packet thread; each is 64 bytes and holds 8 entries: one large page.
+pub const CACHE_SETS: usize = 32_768;
+/// Flows with which what a packet thread looks packets up in is put on large pages; before, each array costs
+/// what it holds.
+pub const MANY_FLOWS: usize = 4096;
 /// Flows of one packet thread.
 pub const FLOWS_MAX: usize = 1 << 22;
 

@@ -7,8 +7,8 @@ use crate::error::DpifError;
 use crate::meter::{MeterConfig, MeterCounts, MeterLimits};
 use crate::offload::{Offload, Switch};
 use crate::types::{
-    DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowGet, FlowInfo,
-    FlowPut, FlowSelect, Op, PortChange, PortSpec, Upcall,
+    Done, DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowGet, FlowInfo,
+    FlowPut, FlowSelect, Op, PortChange, PortSpec, Ticket, Upcall,
 };
 use crate::{help, log};
 use base::clock::{Clock, Nanos};
@@ -76,19 +76,7 @@ impl Front {
             self.show_whole_keys(ops);
         }
         self.inner.operate(ops);
-        let now = self.clock.now();
-        for op in &*ops {
-            self.log_op(op, now);
-            match op {
-                Op::FlowPut(put)
-                    if self.offload.is_on() && put.result.is_ok() && !put.flags.probe =>
-                {
-                    self.offload.put(&*self.inner, ufid_of(put), put);
-                }
-                Op::FlowDel(del) if del.result.is_ok() => self.offload.del(del.ufid),
-                _ => {}
-            }
-        }
+        self.follow(ops);
         // What earlier operations of the batch put there counts for later ones.
         let mut put_here: BTreeMap<Ufid, Arc<Actions>> = BTreeMap::new();
         for (op, old) in ops.iter().zip(before) {
@@ -100,6 +88,23 @@ impl Front {
                     .insert(ufid_of(put), Arc::clone(&put.actions))
                     .or(old);
                 log::flow_change(put, old.as_deref().map(Vec::as_slice));
+            }
+        }
+    }
+
+    /// What there is to do once operations are done.
+    fn follow(&self, ops: &[Op]) {
+        let now = self.clock.now();
+        for op in ops {
+            self.log_op(op, now);
+            match op {
+                Op::FlowPut(put)
+                    if self.offload.is_on() && put.result.is_ok() && !put.flags.probe =>
+                {
+                    self.offload.put(&*self.inner, ufid_of(put), put);
+                }
+                Op::FlowDel(del) if del.result.is_ok() => self.offload.del(del.ufid),
+                _ => {}
             }
         }
     }
@@ -314,6 +319,18 @@ impl Dpif for Front {
         }
     }
 
+    fn submit(&self, mut ops: Vec<Op>) -> Box<dyn Ticket + '_> {
+        // What has to be done in order, or looked at before, is done now.
+        if log::is_debug() || log::is_netdev_debug() || ops.iter().any(needs_help) {
+            self.operate(&mut ops);
+            return Box::new(Done(ops));
+        }
+        Box::new(Followed {
+            front: self,
+            inner: self.inner.submit(ops),
+        })
+    }
+
     fn recv_set(&self, on: bool) {
         self.inner.recv_set(on);
         log::debug(format_args!("{}: recv_set success", self.name));
@@ -363,6 +380,21 @@ impl Dpif for Front {
     }
     fn as_any(&self) -> &dyn std::any::Any {
         self.inner.as_any()
+    }
+}
+
+/// Operations that the provider is at.
+#[derive(Debug)]
+struct Followed<'a> {
+    front: &'a Front,
+    inner: Box<dyn Ticket + 'a>,
+}
+
+impl Ticket for Followed<'_> {
+    fn wait(self: Box<Self>) -> Vec<Op> {
+        let ops = self.inner.wait();
+        self.front.follow(&ops);
+        ops
     }
 }
 

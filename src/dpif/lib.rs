@@ -34,5 +34,5 @@ pub use registry::{OpenMode, Registry, normalize_type, parse_name};
 pub use types::{
     DpStats, Dpif, DpifPort, Execute, Features, FlowDel, FlowDump, FlowDumpThread, FlowGet,
     FlowInfo, FlowPut, FlowSelect, Op, ParkToken, PmdId, PortChange, PortSpec, Provider, PutFlags,
-    Resume, Upcall, UpcallKind,
+    Resume, Ticket, Upcall, UpcallKind,
 };

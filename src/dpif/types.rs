@@ -115,6 +115,12 @@ pub trait Dpif: Send + Sync + Debug {
     /// Performs operations in order; each carries its own result when this returns. Operations for one
     /// packet thread reach it as one message.
     fn operate(&self, ops: &mut [Op]);
+    /// Begins operations as [`Dpif::operate`] would do them, and need not wait for them: the caller may go on
+    /// with other work, and send more, before it waits. The thread that calls this is the one that waits.
+    fn submit(&self, mut ops: Vec<Op>) -> Box<dyn Ticket + '_> {
+        self.operate(&mut ops);
+        Box::new(Done(ops))
+    }
 
     /// Switches upcalls on or off. Off, misses are dropped (counted).
     fn recv_set(&self, on: bool);
@@ -273,6 +279,22 @@ pub struct FlowSelect {
 pub trait FlowDump: Send + Sync + Debug {
     /// A cursor for one thread.
     fn thread(&self) -> Box<dyn FlowDumpThread + '_>;
+}
+
+/// Operations that were begun by [`Dpif::submit`].
+pub trait Ticket: Debug {
+    /// Waits until they are carried out; each carries its own result then.
+    fn wait(self: Box<Self>) -> Vec<Op>;
+}
+
+/// Operations that are carried out already.
+#[derive(Debug)]
+pub(crate) struct Done(pub(crate) Vec<Op>);
+
+impl Ticket for Done {
+    fn wait(self: Box<Self>) -> Vec<Op> {
+        self.0
+    }
 }
 
 /// One thread's part of a dump. Can be left and resumed.

@@ -10,7 +10,10 @@ impl Ufid {
     pub fn of(key: &flow::Flow) -> Self {
         let seed = base::hash::process_seed();
         let (mut a, mut b) = (seed, seed.rotate_left(17) ^ 0xa5a5_5a5a_1234_8765);
-        for line in key.lines() {
+        // Most lines of most keys are empty: those that are not, each with its number.
+        let lines = key.lines().iter().zip(1..);
+        for (line, number) in lines.filter(|(line, _)| **line != [0; 8]) {
+            (a, b) = (a ^ number, b.wrapping_add(number));
             for &w in line {
                 a = base::hash::mix(a, w);
                 b = base::hash::mix(b, w.rotate_left(21));
@@ -84,5 +87,20 @@ mod tests {
             proptest::prop_assert!(text[1..].parse::<Ufid>().is_err());
             proptest::prop_assert!(text.replace('-', "+").parse::<Ufid>().is_err());
         }
+    }
+
+    #[test]
+    fn keys_that_differ_in_a_word_or_its_place_are_told_apart() {
+        let mut seen = std::collections::HashSet::new();
+        let mut key = flow::Flow::zero();
+        seen.insert(Ufid::of(&key));
+        for n in 0..flow::FLOW_LINES * 8 {
+            for value in [1, 2, u64::MAX] {
+                key.lines_mut()[n / 8][n % 8] = value;
+                assert!(seen.insert(Ufid::of(&key)), "word {n}");
+            }
+            key.lines_mut()[n / 8][n % 8] = 0;
+        }
+        assert!(seen.contains(&Ufid::of(&key)));
     }
 }

@@ -40,14 +40,14 @@ pub(crate) struct Terms {
 
 /// What one thread owes and found.
 #[derive(Debug)]
-pub(crate) struct Tally<E> {
-    pub(crate) ops: Ops<E>,
+pub(crate) struct Tally<'a, E> {
+    pub(crate) ops: Ops<'a, E>,
     pub(crate) ages: AgeHistogram,
     credits: Vec<(Arc<E>, FlowStats)>,
     foreign: Vec<FlowInfo>,
 }
 
-impl<E> Default for Tally<E> {
+impl<E> Default for Tally<'_, E> {
     fn default() -> Self {
         Self {
             ops: Ops::default(),
@@ -59,11 +59,11 @@ impl<E> Default for Tally<E> {
 }
 
 /// Does one thread's part of a dump.
-pub(crate) fn dump<T: Translator>(
-    core: &Core<T>,
+pub(crate) fn dump<'a, T: Translator>(
+    core: &'a Core<T>,
     terms: &Terms,
     dump: &dyn FlowDump,
-) -> Tally<T::Effects> {
+) -> Tally<'a, T::Effects> {
     let mut tally = Tally::default();
     let mut cursor = dump.thread();
     let mut flows = Vec::with_capacity(CHUNK);
@@ -108,7 +108,7 @@ fn look<T: Translator>(
     shard: &mut Shard<T::Effects>,
     slot: u32,
     stats: &FlowStats,
-    tally: &mut Tally<T::Effects>,
+    tally: &mut Tally<'_, T::Effects>,
 ) {
     let Some(ukey) = shard.get_mut(slot) else {
         return;
@@ -245,11 +245,11 @@ fn remove_foreign<T: Translator>(core: &Core<T>, id: UkeyId) {
 }
 
 /// Removes a shard's tombstones, and the flows that dumps have not shown for too long.
-pub(crate) fn sweep<T: Translator>(
-    core: &Core<T>,
+pub(crate) fn sweep<'a, T: Translator>(
+    core: &'a Core<T>,
     terms: &Terms,
     shard: usize,
-    ops: &mut Ops<T::Effects>,
+    ops: &mut Ops<'a, T::Effects>,
 ) {
     let gone = core.map.with(shard, |s| {
         let mut gone = Vec::new();

@@ -2,8 +2,9 @@
 //!
 //! A handler takes a batch of upcalls, translates each *distinct* flow once (an upcall that the mask of an
 //! earlier one of the batch covers needs no translation of its own), and sends one message to each packet
-//! thread: installations, and the release of the parked packets, in the order of arrival. When the answer is
-//! there, ukeys are confirmed and the released packets credited.
+//! thread: installations, and the release of the parked packets, in the order of arrival. While the packet
+//! threads are at it, the handler may translate its next batch; when the answer is there, ukeys are confirmed
+//! and the released packets credited.
 //!
 //! What a packet teaches (MAC addresses, `learn`) is applied between its translation and the next one, so
 //! that a request and its reply in one batch behave as if they had come one after the other.
@@ -19,7 +20,7 @@ use base::clock::Nanos;
 use base::log::RateLimit;
 use base::sync::{Arc, Ordering};
 use dpif::{
-    DpifError, Execute, FlowPut, Op, ParkToken, PmdId, PutFlags, Resume, Upcall, UpcallKind,
+    DpifError, Execute, FlowPut, Op, ParkToken, PmdId, PutFlags, Resume, Ticket, Upcall, UpcallKind,
 };
 use flow::{Flow, Mask};
 use odp::{Action, Actions, DropReason, FlowStats, UserspaceCookie};
@@ -67,8 +68,33 @@ struct Batch<'a, T: Translator> {
     ops: Ops<T::Effects>,
 }
 
-/// Handles a batch of upcalls.
-pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) {
+/// A batch whose operations the packet threads are at.
+#[derive(Debug)]
+pub(crate) struct Sent<'a, T: Translator> {
+    core: &'a Core<T>,
+    now: Nanos,
+    ticket: Box<dyn Ticket + 'a>,
+    purposes: Vec<Purpose<T::Effects>>,
+}
+
+impl<T: Translator> Sent<'_, T> {
+    /// Operations in it.
+    pub(crate) fn len(&self) -> usize {
+        self.purposes.len()
+    }
+
+    /// Waits for the answers and digests them.
+    pub(crate) fn finish(self) {
+        let ops = self.ticket.wait();
+        for (op, purpose) in ops.into_iter().zip(self.purposes) {
+            finish(self.core, self.now, op, purpose);
+        }
+    }
+}
+
+/// Handles a batch of upcalls, up to the answers of the packet threads: these are busy with them while the
+/// caller handles the next batch.
+pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) -> Option<Sent<'_, T>> {
     core.counters.upcalls.add_shared(upcalls.len() as u64);
     let mut batch = Batch {
         core,
@@ -91,10 +117,10 @@ pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) {
             },
         }
     }
-    batch.run();
+    batch.send()
 }
 
-impl<T: Translator> Batch<'_, T> {
+impl<'a, T: Translator> Batch<'a, T> {
     /// A packet that no flow matched.
     fn miss(&mut self, upcall: Upcall) {
         let known = self
@@ -270,22 +296,25 @@ impl<T: Translator> Batch<'_, T> {
         self.ops.0.push((upcall.pmd, op, Purpose::Run(None, stats)));
     }
 
-    /// Sends the operations and digests the answers.
-    fn run(mut self) {
+    /// Sends the operations.
+    fn send(mut self) -> Option<Sent<'a, T>> {
         if self.ops.0.is_empty() {
-            return;
+            return None;
         }
         // One run of operations for each packet thread; within it, the order of arrival.
         self.ops.0.sort_by_key(|(pmd, _, _)| *pmd);
-        let (mut ops, mut purposes) = (Vec::new(), Vec::new());
+        let n = self.ops.0.len();
+        let (mut ops, mut purposes) = (Vec::with_capacity(n), Vec::with_capacity(n));
         for (_, op, purpose) in self.ops.0 {
             ops.push(op);
             purposes.push(purpose);
         }
-        self.core.dpif.operate(&mut ops);
-        for (op, purpose) in ops.into_iter().zip(purposes) {
-            finish(self.core, self.now, op, purpose);
-        }
+        Some(Sent {
+            core: self.core,
+            now: self.now,
+            ticket: self.core.dpif.submit(ops),
+            purposes,
+        })
     }
 }
 

@@ -20,14 +20,16 @@ impl PackedFlow {
     /// Packs a key.
     #[must_use]
     pub fn pack(flow: &Flow) -> Self {
-        let mut present = 0;
-        let mut lines = Vec::new();
+        let mut present = 0u16;
         for (l, line) in flow.lines().iter().enumerate() {
-            if line.iter().any(|&w| w != 0) {
-                present |= 1 << l;
-                lines.push(*line);
-            }
+            present |= u16::from(*line != [0; 8]) << l;
         }
+        let mut lines = Vec::with_capacity(present.count_ones() as usize);
+        let all = flow.lines().iter().enumerate();
+        lines.extend(
+            all.filter(|(l, _)| present >> l & 1 == 1)
+                .map(|(_, line)| *line),
+        );
         Self {
             lines: lines.into_boxed_slice(),
             present,

@@ -14,7 +14,7 @@ use crate::translator::{Ask, Translation, Translator};
 use crate::ukey::{Ukey, UkeyId};
 use base::clock::Nanos;
 use base::sync::{Arc, Ordering};
-use dpif::{DpifError, FlowDel, FlowPut, Op, PutFlags};
+use dpif::{DpifError, FlowDel, FlowPut, Op, PutFlags, Ticket};
 use flow::{Flow, Mask};
 use odp::{Actions, DropReason, FlowStats};
 
@@ -78,19 +78,23 @@ pub(crate) enum Purpose<E> {
     Delete(UkeyId, DelReason, Option<FlowStats>),
 }
 
-/// Operations with their purposes.
+/// Operations with their purposes: those that are gathered, and those that packet threads are at meanwhile.
 #[derive(Debug)]
-pub(crate) struct Ops<E> {
+pub(crate) struct Ops<'a, E> {
     list: Vec<(Op, Purpose<E>)>,
+    sent: Option<(Box<dyn Ticket + 'a>, Vec<Purpose<E>>)>,
 }
 
-impl<E> Default for Ops<E> {
+impl<E> Default for Ops<'_, E> {
     fn default() -> Self {
-        Self { list: Vec::new() }
+        Self {
+            list: Vec::new(),
+            sent: None,
+        }
     }
 }
 
-impl<E> Ops<E> {
+impl<'a, E> Ops<'a, E> {
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -123,25 +127,36 @@ impl<E> Ops<E> {
             .push((Op::FlowPut(put), Purpose::Modify(claim.id, fresh)));
     }
 
-    /// Sends the operations, digests the answers, and leaves the list empty.
-    pub(crate) fn send<T: Translator<Effects = E>>(&mut self, core: &Core<T>) {
-        while !self.list.is_empty() {
-            let mut list = std::mem::take(&mut self.list);
+    /// Sends the operations, digests the answers, and leaves nothing to be done.
+    pub(crate) fn send<T: Translator<Effects = E>>(&mut self, core: &'a Core<T>) {
+        while !self.list.is_empty() || self.sent.is_some() {
+            self.begin(core);
+        }
+    }
+
+    /// Sends the operations, and digests the answers to those that were sent before.
+    fn begin<T: Translator<Effects = E>>(&mut self, core: &'a Core<T>) {
+        let before = self.sent.take();
+        let mut list = std::mem::take(&mut self.list);
+        if !list.is_empty() {
             list.sort_by_key(|(_, p)| match p {
                 Purpose::Modify(id, _) | Purpose::Delete(id, ..) => id.pmd,
             });
-            let (mut ops, purposes): (Vec<Op>, Vec<Purpose<E>>) = list.into_iter().unzip();
-            core.dpif.operate(&mut ops);
-            for (op, purpose) in ops.into_iter().zip(purposes) {
-                match (op, purpose) {
-                    (Op::FlowPut(put), Purpose::Modify(id, fresh)) => {
-                        self.modified(core, id, fresh, put.result);
-                    }
-                    (Op::FlowDel(del), Purpose::Delete(id, reason, seen)) => {
-                        deleted(core, id, reason, del.result.ok().or(seen));
-                    }
-                    (op, _) => debug_assert!(false, "not an operation of ours: {op:?}"),
+            let (ops, purposes): (Vec<Op>, Vec<Purpose<E>>) = list.into_iter().unzip();
+            self.sent = Some((core.dpif.submit(ops), purposes));
+        }
+        let Some((ticket, purposes)) = before else {
+            return;
+        };
+        for (op, purpose) in ticket.wait().into_iter().zip(purposes) {
+            match (op, purpose) {
+                (Op::FlowPut(put), Purpose::Modify(id, fresh)) => {
+                    self.modified(core, id, fresh, put.result);
                 }
+                (Op::FlowDel(del), Purpose::Delete(id, reason, seen)) => {
+                    deleted(core, id, reason, del.result.ok().or(seen));
+                }
+                (op, _) => debug_assert!(false, "not an operation of ours: {op:?}"),
             }
         }
     }
@@ -206,9 +221,9 @@ pub(crate) struct Revalidation<'a, T: Translator> {
     pub(crate) now: Nanos,
 }
 
-impl<T: Translator> Revalidation<'_, T> {
+impl<'a, T: Translator> Revalidation<'a, T> {
     /// Does the stale ukeys of a shard; with `verify`, the others too, which must turn out to be right.
-    pub(crate) fn shard(&self, shard: usize, verify: bool, ops: &mut Ops<T::Effects>) {
+    pub(crate) fn shard(&self, shard: usize, verify: bool, ops: &mut Ops<'a, T::Effects>) {
         let core = self.core;
         let slots = core.map.with(shard, |s| {
             let mut slots = s.take_worklist();
@@ -226,7 +241,7 @@ impl<T: Translator> Revalidation<'_, T> {
                 self.one(claim, ops);
             }
             if ops.len() >= BATCH_MAX {
-                ops.send(core);
+                ops.begin(core);
             }
         }
     }
@@ -269,7 +284,7 @@ impl<T: Translator> Revalidation<'_, T> {
         })
     }
 
-    fn one(&self, claim: Claim, ops: &mut Ops<T::Effects>) {
+    fn one(&self, claim: Claim, ops: &mut Ops<'a, T::Effects>) {
         let core = self.core;
         if !claim.worth_it && !claim.unmarked {
             self.evict(&claim, DelReason::TooExpensive, ops);
@@ -310,7 +325,7 @@ impl<T: Translator> Revalidation<'_, T> {
         });
     }
 
-    fn evict(&self, claim: &Claim, reason: DelReason, ops: &mut Ops<T::Effects>) {
+    fn evict(&self, claim: &Claim, reason: DelReason, ops: &mut Ops<'a, T::Effects>) {
         let core = self.core;
         core.map.with_ukey(&claim.id, |shard, slot| {
             shard.get_mut(slot)?.claimed = false;

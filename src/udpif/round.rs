@@ -144,7 +144,7 @@ impl<T: Translator> Rounds<T> {
         barrier.wait();
         if let Some((terms, flows)) = &plan.full {
             phase(|| {
-                let tally: Tally<T::Effects> = dump(&self.core, terms, &**flows);
+                let tally: Tally<'_, T::Effects> = dump(&self.core, terms, &**flows);
                 lock(&plan.ages).merge(&tally.ages);
             });
             barrier.wait();

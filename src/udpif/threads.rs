@@ -2,7 +2,7 @@
 //! something changes or a dump is due.
 
 use crate::core::Core;
-use crate::handler;
+use crate::handler::{self, Sent};
 use crate::round::{Plan, Rounds};
 use crate::translator::Translator;
 use base::clock::monotonic_ns;
@@ -124,15 +124,31 @@ impl<T: Translator> Drop for Threads<T> {
 }
 
 fn handler_loop<T: Translator>(core: &Core<T>, control: &Control, me: u32) {
+    let mut sent = None;
     while !control.is_exiting() {
-        if handle_some(core, me) == 0 {
+        let (n, next) = handle_batch(core, me);
+        if let Some(sent) = std::mem::replace(&mut sent, next) {
+            finish(sent);
+        } else if n == 0 {
             core.dpif.recv_wait(me, HANDLER_SLEEP);
         }
+    }
+    if let Some(sent) = sent {
+        finish(sent);
     }
 }
 
 /// Handles up to a batch of upcalls of handler `me`; returns how many there were.
 pub(crate) fn handle_some<T: Translator>(core: &Core<T>, me: u32) -> usize {
+    let (n, sent) = handle_batch(core, me);
+    if let Some(sent) = sent {
+        finish(sent);
+    }
+    n
+}
+
+/// Takes up to a batch of upcalls, and handles them as far as that goes without waiting.
+fn handle_batch<T: Translator>(core: &Core<T>, me: u32) -> (usize, Option<Sent<'_, T>>) {
     let mut upcalls = Vec::new();
     while upcalls.len() < handler::BATCH_MAX {
         let Some(upcall) = core.dpif.recv(me) else {
@@ -141,10 +157,28 @@ pub(crate) fn handle_some<T: Translator>(core: &Core<T>, me: u32) -> usize {
         upcalls.push(upcall);
     }
     let n = upcalls.len();
-    if n > 0 && catch_unwind(AssertUnwindSafe(|| handler::handle(core, upcalls))).is_err() {
-        tracing::error!(target: "ofproto_dpif_upcall", "a handler failed on {n} upcalls");
+    if n == 0 {
+        return (0, None);
     }
-    n
+    match catch_unwind(AssertUnwindSafe(|| handler::handle(core, upcalls))) {
+        Ok(sent) => (n, sent),
+        Err(_) => {
+            failed(n);
+            (n, None)
+        }
+    }
+}
+
+fn finish<T: Translator>(sent: Sent<'_, T>) {
+    let n = sent.len();
+    if catch_unwind(AssertUnwindSafe(|| sent.finish())).is_err() {
+        failed(n);
+    }
+}
+
+#[cold]
+fn failed(n: usize) {
+    tracing::error!(target: "ofproto_dpif_upcall", "a handler failed on {n} upcalls or operations");
 }
 
 /// The revalidators.

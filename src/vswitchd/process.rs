@@ -146,8 +146,10 @@ fn serve(options: &Options) -> Result<(), String> {
 /// Options that only the running daemon can obey.
 fn settle_options(options: &Options) {
     use rustix::mm::{MlockAllFlags, mlockall};
+    // Room that was set aside and never used needs no memory: what is touched stays.
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     if options.mlockall
-        && let Err(e) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)
+        && let Err(e) = mlockall(all)
     {
         // As the peer does, it goes on without.
         tracing::error!(target: "vswitchd", "mlockall failed: {e}");

@@ -1,12 +1,13 @@
 //! [`DpHandle`]: an open datapath, as the `Dpif` trait wants it.
 
 use super::Datapath;
+use super::operate::Sent;
 use crate::limits::NESTING_SHOWN;
 use crate::meters::Meters;
 use base::sync::{Arc, Mutex, lock};
 use dpif::{
     DpStats, Dpif, DpifError, DpifPort, Features, FlowDump, FlowSelect, MeterConfig, MeterCounts,
-    MeterLimits, Op, PortChange, PortSpec, Upcall,
+    MeterLimits, Op, PortChange, PortSpec, Ticket, Upcall,
 };
 use odp::{DropReason, OdpPort};
 use std::collections::BTreeMap;
@@ -28,6 +29,22 @@ impl DpHandle {
     pub(crate) fn new(dp: Arc<Datapath>, all: Datapaths) -> Self {
         let seen = Mutex::new(dp.next_change());
         Self { dp, all, seen }
+    }
+}
+
+/// Operations that packet threads are at.
+#[derive(Debug)]
+struct UnderWay<'a> {
+    dp: &'a Datapath,
+    ops: Vec<Op>,
+    sent: Sent,
+}
+
+impl Ticket for UnderWay<'_> {
+    fn wait(self: Box<Self>) -> Vec<Op> {
+        let Self { dp, mut ops, sent } = *self;
+        dp.end(&mut ops, sent);
+        ops
     }
 }
 
@@ -127,6 +144,14 @@ impl Dpif for DpHandle {
     }
     fn operate(&self, ops: &mut [Op]) {
         self.dp.operate(ops);
+    }
+    fn submit(&self, mut ops: Vec<Op>) -> Box<dyn Ticket + '_> {
+        let sent = self.dp.begin(&mut ops);
+        Box::new(UnderWay {
+            dp: &self.dp,
+            ops,
+            sent,
+        })
     }
 
     fn meter_limits(&self) -> MeterLimits {

@@ -6,7 +6,9 @@
 
 use super::Datapath;
 use crate::actions::Deed;
-use crate::pmd::{Answer, Job, PmdHandle, PmdShared};
+use crate::mailbox::Reply;
+use crate::pmd::{Answer, Answers, Job, PmdHandle, PmdShared};
+use crate::table::mask::MaskInfo;
 use crate::table::{DpFlow, FlowList};
 use base::sync::Arc;
 use dpif::{DpifError, Execute, FlowInfo, FlowPut, Op, PmdId};
@@ -26,6 +28,19 @@ enum Route {
 struct Plan {
     jobs: Vec<Vec<Job>>,
     origin: Vec<Vec<usize>>,
+}
+
+/// Operations under way.
+#[derive(Debug)]
+pub(crate) struct Sent(Vec<Part>);
+
+/// One thread's part of them.
+#[derive(Debug)]
+struct Part {
+    reply: Reply<Answers>,
+    /// For each answer, the operation.
+    origin: Vec<usize>,
+    pmd: Arc<PmdShared>,
 }
 
 impl Plan {
@@ -51,6 +66,12 @@ static PUTS: base::log::RateLimit = base::log::RateLimit::new(1, 5);
 impl Datapath {
     /// Performs operations. See `Dpif::operate`.
     pub(crate) fn operate(&self, ops: &mut [Op]) {
+        let sent = self.begin(ops);
+        self.end(ops, sent);
+    }
+
+    /// Sends operations to the packet threads. They are answered in [`Datapath::end`].
+    pub(crate) fn begin(&self, ops: &mut [Op]) -> Sent {
         let pmds = self.pmds();
         let mut plan = Plan {
             jobs: pmds.iter().map(|_| Vec::new()).collect(),
@@ -61,22 +82,30 @@ impl Datapath {
                 fail(op, e);
             }
         }
-        let replies: Vec<_> = std::iter::zip(pmds.iter(), plan.jobs)
-            .map(|(pmd, jobs)| (!jobs.is_empty()).then(|| pmd.send_jobs(jobs)))
-            .collect();
+        let parts = std::iter::zip(pmds.iter(), plan.jobs).zip(plan.origin);
+        let sent = parts.filter(|((_, jobs), _)| !jobs.is_empty());
+        let sent = sent.map(|((pmd, jobs), origin)| Part {
+            reply: pmd.send_jobs(jobs),
+            origin,
+            pmd: Arc::clone(&pmd.shared),
+        });
+        Sent(sent.collect())
+    }
+
+    /// Waits for the answers to operations, and puts them together.
+    pub(crate) fn end(&self, ops: &mut [Op], sent: Sent) {
         let mut first = vec![true; ops.len()];
-        for ((reply, origin), pmd) in replies.into_iter().zip(plan.origin).zip(pmds.iter()) {
-            let Some(reply) = reply else { continue };
-            let answers = reply.wait().map(|a| {
+        for part in sent.0 {
+            let answers = part.reply.wait().map(|a| {
                 // Flows that were replaced, and spent jobs, are freed here and not on the packet thread.
                 drop((a.old, a.jobs));
                 a.answers
             });
             let mut answers = answers.unwrap_or_default().into_iter();
-            for op in origin {
+            for op in part.origin {
                 let first = std::mem::replace(&mut first[op], false);
                 match answers.next() {
-                    Some(answer) => merge(&mut ops[op], answer, first, &pmd.shared),
+                    Some(answer) => merge(&mut ops[op], answer, first, &part.pmd),
                     None => fail(&mut ops[op], DpifError::NoDevice),
                 }
             }
@@ -118,7 +147,7 @@ impl Datapath {
         };
         match op {
             Op::FlowPut(put) => {
-                let make = self.prepare_put(put)?;
+                let prepared = self.prepare_put(put)?;
                 let late = |id| self.graves.still_born(id, put_ufid(put));
                 let to = match route(pmds, put.pmd) {
                     Err(_) if put.pmd.is_some_and(late) => {
@@ -128,12 +157,7 @@ impl Datapath {
                     to => to?,
                 };
                 for p in targets(to) {
-                    let job = Job::Put {
-                        flags: put.flags,
-                        flow: make(),
-                        key: Arc::clone(&put.key),
-                    };
-                    plan.add(p, i, job);
+                    plan.add(p, i, prepared.job(put));
                 }
             }
             Op::FlowDel(del) => {
@@ -173,8 +197,8 @@ impl Datapath {
         Ok(())
     }
 
-    /// Checks a put; gives what makes its flow, once for each thread.
-    fn prepare_put(&self, put: &FlowPut) -> Result<impl Fn() -> Arc<DpFlow> + use<>, DpifError> {
+    /// Checks a put.
+    fn prepare_put(&self, put: &FlowPut) -> Result<Prepared, DpifError> {
         if put.mask.0.in_port.get() != u32::MAX {
             let how = match (put.flags.create, put.flags.modify) {
                 (true, _) => "[create]",
@@ -189,17 +213,11 @@ impl Datapath {
             );
             return Err(DpifError::Invalid);
         }
-        let deed = self.deeds.of(&put.actions)?;
-        let mask = self.masks.intern(&with_recirc_id(&put.mask));
-        let ufid = put_ufid(put);
-        let key = Arc::clone(&put.key);
-        Ok(move || {
-            Arc::new(DpFlow::new(
-                ufid,
-                &key,
-                Arc::clone(&mask),
-                Arc::clone(&deed),
-            ))
+        let create = put.flags.create;
+        Ok(Prepared {
+            ufid: put_ufid(put),
+            mask: create.then(|| self.masks.intern(&with_recirc_id(&put.mask))),
+            deed: self.deeds.of(&put.actions)?,
         })
     }
 
@@ -232,6 +250,34 @@ impl Datapath {
                     p.publish();
                 });
             }
+        }
+    }
+}
+
+/// A put that was checked.
+struct Prepared {
+    ufid: Ufid,
+    /// When it may create a flow.
+    mask: Option<Arc<MaskInfo>>,
+    deed: Arc<Deed>,
+}
+
+impl Prepared {
+    /// The job for one thread.
+    fn job(&self, put: &FlowPut) -> Job {
+        let (flags, key, deed) = (put.flags, Arc::clone(&put.key), Arc::clone(&self.deed));
+        match &self.mask {
+            Some(mask) => Job::Put {
+                flags,
+                flow: Arc::new(DpFlow::new(self.ufid, &key, Arc::clone(mask), deed)),
+                key,
+            },
+            None => Job::Modify {
+                flags,
+                ufid: self.ufid,
+                key,
+                deed,
+            },
         }
     }
 }

@@ -18,7 +18,7 @@ mod stats;
 mod turn;
 
 pub(crate) use handle::{Message, PmdHandle};
-pub(crate) use ops::{Answer, Job};
+pub(crate) use ops::{Answer, Answers, Job};
 pub(crate) use perf::Perf;
 pub(crate) use stats::{Figures, PmdTotals, RxqLoad, Tuning};
 
@@ -156,7 +156,7 @@ impl Pmd {
             mark: crate::cycles::cycles(),
             clock_mark: 0,
             clock_every: turn::clock_every(common.repeatable),
-            pending: Pending::default(),
+            pending: Pending::new(seed),
             shared,
             common: common.clone(),
             jobs: VecDeque::new(),

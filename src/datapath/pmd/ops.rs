@@ -29,6 +29,13 @@ pub(crate) enum Job {
         /// The operation's key.
         key: Arc<Flow>,
     },
+    /// A put that creates nothing.
+    Modify {
+        flags: PutFlags,
+        ufid: Ufid,
+        key: Arc<Flow>,
+        deed: Arc<Deed>,
+    },
     Del(Ufid),
     Get(Ufid),
     Execute {
@@ -81,17 +88,6 @@ impl Request {
             asked,
         }
     }
-
-    /// Ids that jobs behind the one at hand will resume.
-    fn resumed_later(&self) -> Vec<u64> {
-        let rest = self.jobs.get(self.next + 1..).unwrap_or_default();
-        rest.iter()
-            .filter_map(|j| match j {
-                Job::Resume { id, .. } => Some(*id),
-                _ => None,
-            })
-            .collect()
-    }
 }
 
 impl Pmd {
@@ -141,9 +137,19 @@ impl Pmd {
         let job = std::mem::replace(&mut request.jobs[request.next], Job::Done);
         let answer = match job {
             Job::Put { flags, flow, key } => {
-                let except = request.resumed_later();
-                Answer::Stats(self.put(flags, (flow, &key), &except, &mut request.old))
+                let later = request.jobs.get(request.next + 1..).unwrap_or_default();
+                Answer::Stats(self.put(flags, (flow, &key), later, &mut request.old))
             }
+            Job::Modify {
+                flags,
+                ufid,
+                key,
+                deed,
+            } => Answer::Stats(match self.there(ufid, &key) {
+                Some(n) if flags.modify => self.redo(n, (flags, deed), &mut request.old),
+                Some(_) => Err(DpifError::Invalid),
+                None => Err(DpifError::NoEntry),
+            }),
             Job::Del(ufid) => Answer::Stats(match self.tables.flows.find(ufid) {
                 Some(n) => self
                     .tables
@@ -177,20 +183,21 @@ impl Pmd {
         request.next += 1;
     }
 
+    /// The flow that a put is about: the same identity, or else whatever its packets hit now.
+    fn there(&self, ufid: Ufid, key: &Flow) -> Option<u32> {
+        let known = self.tables.flows.find(ufid);
+        known.or_else(|| self.tables.lookup_one(key))
+    }
+
+    /// A put that may create a flow; `later` are the jobs behind it.
     fn put(
         &mut self,
         flags: PutFlags,
         (flow, key): (Arc<DpFlow>, &Flow),
-        except: &[u64],
+        later: &[Job],
         old: &mut Vec<Arc<DpFlow>>,
     ) -> Result<FlowStats, DpifError> {
-        // The same identity, or else whatever its packets hit now.
-        let there = self.tables.flows.find(flow.ufid);
-        let there = there.or_else(|| self.tables.lookup_one(key));
-        let Some(n) = there else {
-            if !flags.create {
-                return Err(DpifError::NoEntry);
-            }
+        let Some(n) = self.there(flow.ufid, key) else {
             if flags.probe {
                 return Ok(FlowStats::default());
             }
@@ -198,19 +205,25 @@ impl Pmd {
                 old.push(flow);
                 DpifError::NoSpace
             })?;
-            self.release_matching(n, except);
+            self.release_matching(n, later);
             return Ok(FlowStats::default());
         };
-        if !flags.modify {
-            old.push(flow);
-            return Err(if flags.create {
-                DpifError::Exists
-            } else {
-                DpifError::Invalid
-            });
-        }
         let deed = Arc::clone(&flow.deed);
         old.push(flow);
+        if flags.modify {
+            self.redo(n, (flags, deed), old)
+        } else {
+            Err(DpifError::Exists)
+        }
+    }
+
+    /// Gives a flow other actions.
+    fn redo(
+        &mut self,
+        n: u32,
+        (flags, deed): (PutFlags, Arc<Deed>),
+        old: &mut Vec<Arc<DpFlow>>,
+    ) -> Result<FlowStats, DpifError> {
         let before = self
             .tables
             .redo(n, deed, flags.zero_stats)
@@ -220,15 +233,20 @@ impl Pmd {
         Ok(stats)
     }
 
-    /// Releases the parked packets that belong to flow `n`, and counts them there.
-    fn release_matching(&mut self, n: u32, except: &[u64]) {
+    /// Releases the parked packets that belong to flow `n`, and counts them there; but not those that a job
+    /// behind this one resumes.
+    fn release_matching(&mut self, n: u32, later: &[Job]) {
         if self.pending.len() == 0 {
             return;
         }
         let Some(flow) = self.tables.flows.get(n).map(Arc::clone) else {
             return;
         };
-        for id in self.pending.matching(&flow, except) {
+        for id in self.pending.matching(&flow) {
+            let resumed = |job: &Job| matches!(job, Job::Resume { id: it, .. } if *it == id);
+            if later.iter().any(resumed) {
+                continue;
+            }
             if let Some(entry) = self.pending.take(id) {
                 let s = self.release(*entry, &flow.deed);
                 let Some(live) = self.tables.flows.live(n) else {

@@ -300,22 +300,13 @@ impl<'f> Runs<'_, 'f> {
 /// Parks a packet behind its pending flow, or raises an upcall for it.
 #[cold]
 fn miss(exec: &mut Exec, pending: &mut Pending, mut pkt: Pkt, pass: (OdpPort, u32, u8)) {
-    let (in_port, recirc_id, passes) = pass;
+    let (in_port, recirc_id, _) = pass;
     let mut key = Flow::zero();
     pkt.extract(in_port, recirc_id, &mut key);
-    let ufid = Ufid::of(&key);
-    let refusal = match pending.find(ufid, &key) {
+    let hash = pending.hash(&key);
+    let refusal = match pending.find(hash, &key) {
         Some(slot) => (!pending.park(slot, pkt)).then_some(DropReason::ParkFull),
-        None => {
-            let missed = Missed {
-                key: Arc::new(key),
-                ufid,
-                in_port,
-                recirc_id,
-                passes,
-            };
-            raise_miss(exec, pending, missed, pkt).err()
-        }
+        None => raise_miss(exec, pending, (&key, hash), pkt, pass).err(),
     };
     let ledger = exec.ingress.ledger(in_port);
     match refusal {
@@ -327,16 +318,24 @@ fn miss(exec: &mut Exec, pending: &mut Pending, mut pkt: Pkt, pass: (OdpPort, u3
 fn raise_miss(
     exec: &mut Exec,
     pending: &mut Pending,
-    missed: Missed,
+    (key, hash): (&Flow, u32),
     pkt: Pkt,
+    (in_port, recirc_id, passes): (OdpPort, u32, u8),
 ) -> Result<(), DropReason> {
     let id = pending
-        .next_id(missed.in_port)
+        .next_id(in_port)
         .ok_or(DropReason::UpcallQueueFull)?;
+    let missed = Missed {
+        key: Arc::new(*key),
+        hash,
+        in_port,
+        recirc_id,
+        passes,
+    };
     let upcall = Upcall {
         kind: UpcallKind::Miss,
         key: Arc::clone(&missed.key),
-        ufid: missed.ufid,
+        ufid: Ufid::of(key),
         frame: None,
         packet_len: u32::try_from(pkt.frame.len()).unwrap_or(u32::MAX),
         park: Some(ParkToken { pmd: exec.pmd, id }),
@@ -344,7 +343,7 @@ fn raise_miss(
         actions: None,
         raised: exec.now,
     };
-    exec.raise(Box::new(upcall), missed.in_port)?;
+    exec.raise(Box::new(upcall), in_port)?;
     exec.missed_up += 1;
     let now = exec.now;
     pending.open(id, missed, pkt, now);

@@ -9,13 +9,15 @@
 //! A full set keeps most of what it has: only one insertion in eight replaces something. So more
 //! microflows than entries leave a share of hits instead of none.
 
-use super::NONE;
 use crate::prefetch::prefetch;
+use base::pages::{Advice, Pages};
+use zerocopy::FromZeros;
 
 /// Entries of a set.
 const WAYS: usize = 8;
 
-#[derive(Debug, Clone)]
+/// Zeroes are an empty set: no signature is 0.
+#[derive(Debug, FromZeros)]
 #[repr(C, align(64))]
 struct Set {
     signatures: [u32; WAYS],
@@ -25,7 +27,7 @@ struct Set {
 /// See the module. Owned by one packet thread.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    sets: Box<[Set]>,
+    sets: Pages<Set>,
     /// Turns with every insertion into a full set.
     turn: u32,
 }
@@ -39,14 +41,15 @@ impl Cache {
     /// An empty cache of `sets` sets (a power of two).
     pub(crate) fn new(sets: usize) -> Self {
         assert!(sets.is_power_of_two());
-        let empty = Set {
-            signatures: [0; WAYS],
-            flows: [NONE; WAYS],
-        };
         Self {
-            sets: vec![empty; sets].into(),
+            sets: Pages::new(sets, Advice::Later),
             turn: 0,
         }
+    }
+
+    /// There are many flows: puts the sets on large pages.
+    pub(crate) fn enlarge(&self) {
+        self.sets.enlarge();
     }
 
     #[inline]

@@ -5,7 +5,7 @@
 //! is installed: see [`super::flows`].
 
 use super::live::{Live, LiveStats};
-use super::mask::{Line, MaskInfo};
+use super::mask::{Line, MaskInfo, Tuple};
 use super::{FlowList, NONE};
 use crate::actions::Deed;
 use base::sync::{Arc, AtomicBool, AtomicU32, Ordering, fence};
@@ -143,6 +143,12 @@ impl DpFlow {
     #[cfg(test)]
     pub(crate) fn key(&self) -> Flow {
         self.given_key().masked(&self.mask.mask)
+    }
+
+    /// Addresses and ports that all its packets have, if they all have the same.
+    pub(crate) fn pinned_tuple(&self) -> Option<Tuple> {
+        let key = self.given_key();
+        self.mask.pins_tuple(&key).then(|| Tuple::of(&key))
     }
 
     /// The ingress port, which every flow looks at, and the recirculation id.

@@ -16,7 +16,7 @@ use super::live::Live;
 use super::mask::{Line, Numbers};
 use super::{DpFlow, NONE};
 use crate::actions::Deed;
-use crate::limits::FLOWS_MAX;
+use crate::limits::{FLOWS_MAX, MANY_FLOWS};
 use crate::prefetch::prefetch;
 use base::pages::{Advice, Pages};
 use base::sync::{Arc, ArcSwapOption, AtomicUsize, OnceLock, Ordering};
@@ -29,8 +29,6 @@ use std::collections::BinaryHeap;
 const BLOCK: usize = 1024;
 /// Flows whose lines stand together: a large page of them.
 const CHUNK: usize = 1 << 15;
-/// Flows with which a thread's first chunk is put on large pages; before, it costs what it holds.
-const MANY: usize = 4096;
 
 type Block = Box<[ArcSwapOption<DpFlow>]>;
 
@@ -222,7 +220,7 @@ impl Flows {
         }
         let mask = self.masks.take(&flow.mask);
         let chunk = &mut self.chunks[chunk];
-        if n as usize == MANY {
+        if n as usize == MANY_FLOWS {
             chunk.keys.enlarge();
             chunk.live.enlarge();
         }

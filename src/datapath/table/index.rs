@@ -12,6 +12,8 @@
 //! One thread owns an index. Hashes are seeded by the caller, so that a peer cannot aim at one bucket.
 
 use crate::prefetch::prefetch;
+use base::pages::{Advice, Pages};
+use zerocopy::FromZeros;
 
 /// Entries of a bucket. The eighth place holds the overflow count.
 const WAYS: usize = 7;
@@ -22,7 +24,7 @@ const FULL: usize = 5;
 const MOVED_PER_CHANGE: usize = 4;
 
 /// One cache line of an index.
-#[derive(Debug, Clone)]
+#[derive(Debug, FromZeros)]
 #[repr(C, align(64))]
 struct Bucket {
     /// Hashes, 0 for a free place; the last is the number of entries that moved on.
@@ -31,11 +33,6 @@ struct Bucket {
 }
 
 impl Bucket {
-    const EMPTY: Self = Self {
-        hashes: [0; WAYS + 1],
-        numbers: [0; WAYS + 1],
-    };
-
     /// Bit i is set when place i holds `hash`.
     #[inline]
     fn places(&self, hash: u32) -> u32 {
@@ -47,9 +44,9 @@ impl Bucket {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Buckets {
-    buckets: Vec<Bucket>,
+    buckets: Pages<Bucket>,
     len: usize,
 }
 
@@ -57,7 +54,7 @@ impl Buckets {
     fn with_buckets(n: usize) -> Self {
         debug_assert!(n.is_power_of_two());
         Self {
-            buckets: vec![Bucket::EMPTY; n],
+            buckets: Pages::new(n, Advice::Now),
             len: 0,
         }
     }

@@ -9,6 +9,8 @@ use base::sync::{Arc, Mutex, Weak, lock};
 use flow::{Depth, FLOW_LINES, Flow, LineSet, Mask};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::mem::offset_of;
+use wire::ethernet::{ETH_TYPE_IP, ETH_TYPE_IPV6};
 
 /// A 64-byte line of a flow.
 pub(crate) type Line = [u64; 8];
@@ -28,6 +30,45 @@ impl HashKey {
         let mut lines = [[0; 8]; FLOW_LINES];
         lines.as_flattened_mut().fill_with(|| rng.next_u64());
         Self { lines, seed }
+    }
+}
+
+impl HashKey {
+    /// A hash of all of a flow.
+    pub(crate) fn of_flow(&self, flow: &Flow) -> u64 {
+        const ALL: Line = [u64::MAX; 8];
+        let lines = std::iter::zip(flow.lines(), &self.lines);
+        finish(lines.fold(self.seed, |sum, (line, key)| {
+            sum.wrapping_add(add_line(line, &ALL, key))
+        }))
+    }
+}
+
+/// Addresses and ports, wherever a flow has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tuple([u64; 6]);
+
+/// Words of line 0 that hold IPv4 addresses, and ports in the lower half.
+const V4: usize = offset_of!(Flow, nw_src) / 8;
+const PORTS: usize = offset_of!(Flow, tp_src) / 8;
+const _: () = assert!(offset_of!(Flow, nw_dst) == V4 * 8 + 4 && V4 < 8);
+const _: () = assert!(offset_of!(Flow, tp_dst) == PORTS * 8 + 2 && PORTS < 8);
+/// Line and words of the IPv6 addresses.
+const V6: usize = offset_of!(Flow, ipv6_src) / 64;
+const _: () =
+    assert!(offset_of!(Flow, ipv6_src) % 64 == 0 && offset_of!(Flow, ipv6_dst) % 64 == 16);
+const PORT_BITS: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+
+impl Tuple {
+    /// That of a key.
+    pub(crate) fn of(key: &Flow) -> Self {
+        let lines = key.lines();
+        let [a, b, c, d, ..] = lines[V6];
+        Self([lines[0][V4], lines[0][PORTS] & PORT_BITS, a, b, c, d])
+    }
+
+    pub(crate) fn hash(&self, with: &HashKey) -> u64 {
+        self.0.iter().fold(with.seed, |h, &w| base::hash::mix(h, w))
     }
 }
 
@@ -85,6 +126,19 @@ impl MaskInfo {
             sum = sum.wrapping_add(add_line(&lines[*l], mask, &with.lines[*l]));
         }
         finish(sum)
+    }
+
+    /// True when packets that agree with `key` under this mask have its [`Tuple`]. (A packet that is not
+    /// IPv6 has no IPv6 addresses, and one that is has no IPv4 ones.)
+    pub(crate) fn pins_tuple(&self, key: &Flow) -> bool {
+        let typed = self.mask.0.dl_type.get() == u16::MAX;
+        let ported = self.line0[PORTS] & PORT_BITS == PORT_BITS;
+        let addressed = match key.dl_type.get() {
+            ETH_TYPE_IP => self.line0[V4] == u64::MAX,
+            ETH_TYPE_IPV6 => self.mask.lines()[V6][..4] == [u64::MAX; 4],
+            _ => false,
+        };
+        typed && ported && addressed
     }
 
     /// True when every bit of `other` is in this mask too.
@@ -181,6 +235,7 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use wire::{Ipv4, U16, U32};
 
     fn mask(f: impl FnOnce(&mut Flow)) -> Arc<Mask> {
@@ -223,6 +278,38 @@ mod tests {
         assert_eq!(info.rest.len(), 1);
         assert_eq!(info.lines, LineSet(3));
         assert_eq!(info.depth, Depth::L3);
+    }
+
+    proptest! {
+        /// The twin: the sum by its definition, over all half words.
+        #[test]
+        fn hashes_are_the_sum_they_say(
+            seed in any::<u64>(),
+            bytes in prop::collection::vec((0..FLOW_LINES * 64, any::<u8>(), any::<u8>()), 0..60),
+        ) {
+            let (mut key, mut looked_at) = (Flow::zero(), Mask::empty());
+            for (at, k, m) in bytes {
+                key.bytes_mut()[at] = k;
+                looked_at.0.bytes_mut()[at] = m;
+            }
+            let with = HashKey::new(seed);
+            let sum = |key: &Flow, mask: &Mask, of: LineSet| {
+                let mut sum = u128::from(with.seed);
+                for l in (0..FLOW_LINES).filter(|&l| of.has(l)) {
+                    for w in 0..8 {
+                        let word = u128::from(key.lines()[l][w] & mask.lines()[l][w]);
+                        let own = u128::from(with.lines[l][w]);
+                        let half = |n: u128| n % (1 << 32);
+                        sum += half(half(word) + half(own)) * half((word >> 32) + (own >> 32));
+                    }
+                }
+                finish((sum % (1 << 64)) as u64)
+            };
+            let info = MaskInfo::new(Arc::new(looked_at));
+            let lines = LineSet(info.lines.0 | 1);
+            prop_assert_eq!(info.hash(&with, &key), sum(&key, &looked_at, lines));
+            prop_assert_eq!(with.of_flow(&key), sum(&key, &Mask::exact(), LineSet::ALL));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) mod live;
 pub(crate) mod mask;
 pub(crate) mod port;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 mod stencil;
 mod tables;
 

@@ -188,6 +188,7 @@ impl PortTable {
             debug_assert!(false, "place() made the subtable");
             return;
         };
+        self.hint = None;
         let fresh = sub.index.len() == 0;
         let hash = sub.hash(&self.hash_key, key);
         sub.index.insert(hash, n);
@@ -212,6 +213,8 @@ impl PortTable {
             debug_assert!(false, "a flow's home is there");
             return;
         };
+        // It may be the flow that went: a stencil is believed without a look at it.
+        self.hint = None;
         let hash = sub.hash(&self.hash_key, &flow.given_key());
         let removed = sub.index.remove(hash, n);
         debug_assert!(removed, "a flow is where its home says");
@@ -232,6 +235,8 @@ impl PortTable {
 
     /// Tells the table that a flow's program was replaced.
     pub(super) fn replaced(&mut self, old: &DpFlow, new: &DpFlow) {
+        // Its packets may have to be parsed from now on.
+        self.hint = None;
         let before = self.want_layers;
         self.want_layers += usize::from(new.deed.program.needs_layers);
         self.want_layers -= usize::from(old.deed.program.needs_layers);
@@ -262,7 +267,6 @@ impl PortTable {
         self.all = MaskInfo::new(Arc::new(all));
         self.depth = self.all.depth.max(deep);
         self.lines = LineSet(self.all.lines.0 | 1);
-        self.hint = None;
     }
 
     /// Ranks subtables by hits since the last time.

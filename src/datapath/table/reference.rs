@@ -168,6 +168,42 @@ proptest! {
 }
 
 #[test]
+fn a_flow_that_went_is_found_by_nothing() {
+    let masks = Masks::default();
+    let mut tables = Tables::new(Arc::new(FlowList::default()), 7);
+    let mut m = Mask::empty();
+    m.0.in_port = U32::new(u32::MAX);
+    m.0.recirc_id = U32::new(u32::MAX);
+    m.0.dl_type = U16::new(u16::MAX);
+    m.0.nw_src = Ipv4([255; 4]);
+    let data = |n: u8| {
+        let mut f = frame(&mut Rng::new(1));
+        (f[23], f[29]) = (17, n);
+        f
+    };
+    let mut install = |tables: &mut Tables, n: u8| {
+        let key = key_of(&data(n), 1, 0);
+        let flow = flow_of(&masks, &key, &m, n.into());
+        tables.insert(flow, &key).unwrap()
+    };
+    let batch = |n: u8| vec![(data(n), 0); BATCH_MAX];
+    let number = install(&mut tables, 1);
+    install(&mut tables, 2);
+    // Long enough for whatever is remembered of the last batch.
+    for _ in 0..4 {
+        assert_eq!(lookup(&mut tables, &batch(1)), [Some(1); BATCH_MAX]);
+    }
+    tables.remove(number).unwrap();
+    assert_eq!(lookup(&mut tables, &batch(1)), [None; BATCH_MAX]);
+    // Nor is another flow that got its number found instead.
+    assert_eq!(install(&mut tables, 3), number);
+    assert_eq!(lookup(&mut tables, &batch(1)), [None; BATCH_MAX]);
+    for _ in 0..4 {
+        assert_eq!(lookup(&mut tables, &batch(3)), [Some(3); BATCH_MAX]);
+    }
+}
+
+#[test]
 fn too_many_masks_stay_bounded_and_right() {
     let mut rng = Rng::new(11);
     let masks = Masks::default();

@@ -12,7 +12,7 @@ use super::port::{Hint, Place, PortTable, Subtable};
 use super::stencil::Stencil;
 use super::{DpFlow, FlowList, NONE};
 use crate::actions::{Deed, Fast};
-use crate::limits::{CACHE_SETS, PORTS_MAX};
+use crate::limits::{CACHE_SETS, MANY_FLOWS, PORTS_MAX};
 use crate::pkts::Pkts;
 use crate::prefetch::prefetch;
 use base::sync::{Arc, Counter};
@@ -166,6 +166,9 @@ impl Tables {
         match self.flows.add(Arc::clone(&flow), home) {
             Ok(n) => {
                 self.table_or_new(id).add(subtable, n, &flow, key);
+                if n as usize == MANY_FLOWS {
+                    self.cache.enlarge();
+                }
                 Ok(n)
             }
             Err(flow) => {
