@@ -176,7 +176,7 @@ class Setup(Cell):
 
     A rule that copies the 5-tuple into registers makes a datapath flow of each. A turn is one fill.
     """
-    unit, turns = "kflows/s", 0.6
+    unit, turns = "kflows/s", 0.5
     flows = 200_000
     move = ("move:NXM_OF_IP_SRC[]->NXM_NX_REG0[],move:NXM_OF_IP_DST[]->NXM_NX_REG1[],"
             "move:NXM_OF_UDP_SRC[]->NXM_NX_REG2[0..15],move:NXM_OF_UDP_DST[]->NXM_NX_REG2[16..31]")
