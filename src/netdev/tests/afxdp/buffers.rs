@@ -21,7 +21,9 @@ fn jumbo_frames(mode: &str) {
     );
     assert_eq!(a.status()["multi-buffer"], "false");
     for device in [&a, &b] {
-        device.set_mtu(9000).unwrap();
+        device
+            .set_mtu(9000)
+            .expect("an MTU that several buffers hold");
         assert!(device.needs_reconfigure());
         reconfigured(device);
         assert_eq!(device.status()["multi-buffer"], "true");
@@ -118,8 +120,14 @@ fn forwarded_in_place(options: &[(&str, &str)], shared: &str) {
     for device in [&outer, &a, &b, &sink] {
         assert_eq!(device.status()["shared-umem"], shared);
     }
-    let (mut outer, mut rx) = (outer.tx_open(0).unwrap(), a.rx_open(0).unwrap());
-    let (mut tx, mut sink) = (b.tx_open(0).unwrap(), sink.rx_open(0).unwrap());
+    let (mut outer, mut rx) = (
+        outer.tx_open(0).expect("a tx queue"),
+        a.rx_open(0).expect("an rx queue"),
+    );
+    let (mut tx, mut sink) = (
+        b.tx_open(0).expect("a tx queue"),
+        sink.rx_open(0).expect("an rx queue"),
+    );
     // Several times what there is of frames.
     for round in 0..600u32 {
         let mark = (round % 250) as u8;
@@ -128,7 +136,7 @@ fn forwarded_in_place(options: &[(&str, &str)], shared: &str) {
         outer.flush();
         let mut batch = Batch::new();
         for frame in receive(&mut *rx, BATCH_MAX, mark) {
-            batch.push(frame).unwrap();
+            batch.push(frame).expect("room for as many as were sent");
         }
         let report = tx.send(&mut batch);
         assert_eq!(
