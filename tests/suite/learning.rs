@@ -60,6 +60,27 @@ fn a_learning_switch_on_generic_afxdp() {
 }
 
 #[test]
+fn jumbo_frames_pass_afxdp_ports_that_have_the_mtu_for_them() {
+    let lab = Lab::new(2);
+    let switch = Daemon::start(&lab, &bridge(2, "afxdp", "mtu = 9000"));
+    for n in [1, 2] {
+        let shown = switch.shown(&format!("p{n}"));
+        assert!(shown.contains("multi-buffer: true"), "{shown}");
+        lab.host(n).run("ip link set eth0 mtu 9000");
+    }
+    for (from, to) in [(1, 2), (2, 1)] {
+        let ping = format!("ping -c 3 -i 0.1 -W 2 -M do -s 8900 192.0.2.{to}");
+        lab.host(from).run(&ping);
+        tcp(
+            lab.host(from),
+            lab.host(to),
+            &format!("192.0.2.{to}"),
+            8_000_000,
+        );
+    }
+}
+
+#[test]
 fn a_learning_switch_on_packet_sockets_with_every_offload_on() {
     let lab = Lab::new(2);
     let switch = Daemon::start(&lab, &bridge(2, "system", ""));
