@@ -194,7 +194,10 @@ impl Pidfile {
             )));
         }
         let temporary = PathBuf::from(format!("{}.tmp{}", path.display(), std::process::id()));
-        let mut file = File::create(&temporary).map_err(|e| fail(&e))?;
+        let mut file = File::create(&temporary).map_err(|e| {
+            let why = crate::vconn::reason(&e);
+            format!("{}.tmp: create failed ({why})", path.display())
+        })?;
         rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|e| fail(&e))?;
         writeln!(file, "{}", std::process::id()).map_err(|e| fail(&e))?;

@@ -78,8 +78,13 @@ impl Database {
             return None;
         }
         self.stale = false;
-        let (_, root) = self.session.replica().singleton("Open_vSwitch")?;
-        let next_cfg = root.get("next_cfg").and_then(Datum::int).unwrap_or(0);
+        let root = self.session.replica().singleton("Open_vSwitch");
+        if root.is_none() && !self.had_bridges {
+            return None;
+        }
+        // Without its root row a database says that there is to be nothing.
+        let next_cfg = root.and_then(|(_, r)| r.get("next_cfg").and_then(Datum::int));
+        let next_cfg = next_cfg.unwrap_or(0);
         let (model, ids) = db_model::read(self.session.replica());
         self.had_bridges = !model.bridges.is_empty();
         self.ids = ids;

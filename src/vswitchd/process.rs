@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     vlog::init(&options.program);
     for spec in &options.verbose {
         if let Err(why) = vlog::set(vlog::vlog(), spec) {
-            eprintln!("{}: -v{spec}: {why}", options.program);
+            eprintln!("{}: processing \"{spec}\": {why}", options.program);
             return ExitCode::FAILURE;
         }
     }
@@ -108,7 +108,8 @@ fn open_log(options: &Options) -> Result<(), String> {
         paths::logdir().join(format!("{}.log", options.program)),
     );
     let opened = vlog::vlog().open_file(&path);
-    opened.map_err(|e| format!("{}: {e}", path.display()))
+    let why = |e| crate::vconn::reason(&e);
+    opened.map_err(|e| format!("{} for logging: {}", path.display(), why(e)))
 }
 
 fn serve(options: &Options) -> Result<(), String> {
@@ -116,7 +117,10 @@ fn serve(options: &Options) -> Result<(), String> {
     let rundir = paths::rundir();
     let made = std::fs::create_dir_all(&rundir);
     made.map_err(|e| format!("{}: {e}", rundir.display()))?;
-    open_log(options)?;
+    if let Err(why) = open_log(options) {
+        // As the peer does, it goes on without.
+        tracing::warn!(target: "vlog", "failed to open {why}");
+    }
     let pidfile = match &options.pidfile {
         Some(path) => {
             let path = or_default(path, rundir.join(format!("{program}.pid")));

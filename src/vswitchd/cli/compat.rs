@@ -89,7 +89,7 @@ pub(crate) fn parse(program: &str, args: &[String]) -> Parsed {
         [database] => options.source = Source::Database(database.clone()),
         _ => {
             return Parsed::Fail(format!(
-                "{program}: database socket is only non-option argument; use --help for usage"
+                "{program}: at most one non-option argument accepted; use --help for usage"
             ));
         }
     }
@@ -165,9 +165,7 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
                 "system" => Dummy::System,
                 "override" => Dummy::Override,
                 other => {
-                    return Err(format!(
-                        "--enable-dummy={other}: expected system or override"
-                    ));
+                    return Err(format!("{other}: unknown dummy level"));
                 }
             }
         }
@@ -175,7 +173,7 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
         "disable-system-route" => options.disable_system_route = true,
         "dummy-numa" => options.dummy_numa = Some(value),
         "dpdk" => {
-            return Err("--dpdk option removed, use other_config:dpdk-init instead".to_owned());
+            return Err("Using --dpdk to configure DPDK is not supported.".to_owned());
         }
         "syslog-method" => options.syslog_method = Some(value),
         "syslog-target" => options.syslog_target = Some(value),
@@ -212,22 +210,48 @@ fn help(program: &str) -> String {
     let (rundir, logdir) = (rundir.display(), paths::logdir());
     let logdir = logdir.display();
     format!(
-        "{program}: Open vSwitch daemon\n\
-usage: {program} [OPTIONS] [DATABASE]\n\
-where DATABASE is a socket on which ovsdb-server is listening\n      (default: \"unix:{rundir}/db.sock\").\n\
-\nDaemon options:\n  --detach                run in background as daemon\n\
-  --monitor               creates a process to monitor this daemon\n\
-  --no-chdir              do not chdir to '/'\n\
-  --pidfile[=FILE]        create pidfile (default: {rundir}/{program}.pid)\n\
-  --overwrite-pidfile     with --pidfile, start even if already running\n\
-\nLogging options:\n  -vSPEC, --verbose=SPEC   set logging levels\n\
-  -v, --verbose            set maximum verbosity level\n\
-  --log-file[=FILE]        enable logging to specified FILE\n                           (default: {logdir}/{program}.log)\n\
-\nOther options:\n  --unixctl=SOCKET          override default control socket name\n\
-  --mlockall                keep all memory resident\n\
-  --enable-dummy[=system|override]  dummy devices, for tests\n\
-  -h, --help                display this help message\n\
-  -V, --version             display version information\n"
+        "\
+{program}: Open vSwitch daemon
+usage: {program} [OPTIONS] [DATABASE]
+where DATABASE is a socket on which ovsdb-server is listening
+      (default: \"unix:{rundir}/db.sock\").
+
+Active DATABASE connection methods:
+  tcp:HOST:PORT           PORT at remote HOST
+  ssl:HOST:PORT           SSL PORT at remote HOST
+  unix:FILE               Unix domain socket named FILE
+PKI configuration (required to use SSL):
+  -p, --private-key=FILE  file with private key
+  -c, --certificate=FILE  file with certificate for private key
+  -C, --ca-cert=FILE      file with peer CA certificate
+  --bootstrap-ca-cert=FILE  file with peer CA certificate to read or create
+SSL options:
+  --ssl-protocols=PROTOS  list of SSL protocols to enable
+  --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
+
+Daemon options:
+  --detach                run in background as daemon
+  --monitor               creates a process to monitor this daemon
+  --no-chdir              do not chdir to '/'
+  --pidfile[=FILE]        create pidfile (default: {rundir}/{program}.pid)
+  --overwrite-pidfile     with --pidfile, start even if already running
+
+Logging options:
+  -vSPEC, --verbose=SPEC   set logging levels
+  -v, --verbose            set maximum verbosity level
+  --log-file[=FILE]        enable logging to specified FILE
+                           (default: {logdir}/{program}.log)
+  --syslog-method=(libc|unix:file|udp:ip:port)
+                           specify how to send messages to syslog daemon
+  --syslog-target=HOST:PORT  also send syslog msgs to HOST:PORT via UDP
+
+Other options:
+  --unixctl=SOCKET          override default control socket name
+  --mlockall                keep all memory resident
+  --enable-dummy[=system|override]  dummy devices, for tests
+  -h, --help                display this help message
+  -V, --version             display version information
+"
     )
 }
 
@@ -276,9 +300,12 @@ mod tests {
         fails(&["--nosuch"], "unrecognized option '--nosuch'");
         fails(&["--unixctl"], "'--unixctl' requires an argument");
         fails(&["--detach=x"], "doesn't allow an argument");
-        fails(&["a", "b"], "database socket is only non-option argument");
-        fails(&["--enable-dummy=x"], "expected system or override");
-        fails(&["--dpdk"], "dpdk-init");
+        fails(&["a", "b"], "at most one non-option argument accepted");
+        fails(&["--enable-dummy=x"], "x: unknown dummy level");
+        fails(
+            &["--dpdk"],
+            "Using --dpdk to configure DPDK is not supported.",
+        );
         fails(&["--user=x"], "cannot change user");
         assert!(matches!(run(&["--pidf=/x"]), Parsed::Run(o) if o.pidfile == Some("/x".into())));
         assert!(

@@ -55,7 +55,7 @@ pub(super) fn by_method(method: &str) -> Result<Option<Syslog>, String> {
         None if method == "null" => Ok(None),
         Some(("unix", path)) => Syslog::unix(path).map(Some).map_err(|e| fail(&e)),
         Some(("udp", target)) => Syslog::udp(target).map(Some).map_err(|e| fail(&e)),
-        _ => Err(fail(&"expected libc, null, unix:FILE or udp:IP:PORT")),
+        _ => Err(format!("unsupported syslog method '{method}'")),
     }
 }
 
