@@ -101,7 +101,7 @@ mod tests {
         let text = t.to_string();
         for part in [
             "turns: 6,",
-            ", without others on the core: 1 us\n",
+            ", without others on the core: 2 us\n",
             "below 1 us: 1",
             "below 2 us: 1",
             "below 4 us: 1",
