@@ -186,7 +186,11 @@ impl Backer {
             if iface.config.class == wanted.class && !renumbered {
                 if iface.config != *wanted {
                     let shared = self.shared_port_name(&iface.device);
-                    self.configure(bridge, wanted, &mut iface)?;
+                    if let Err(e) = self.configure(bridge, wanted, &mut iface) {
+                        // What cannot be as it was asked for does not stay as it was.
+                        self.iface_del(bridge, &iface, changed);
+                        return Err(e);
+                    }
                     changed.any = true;
                     if self.shared_port_name(&iface.device) != shared {
                         self.move_tunnel(bridge, &mut iface, changed)?;

@@ -460,6 +460,40 @@ trunks = [1, 2]
     }
 
     #[test]
+    fn qos_and_policing_of_a_port() {
+        let m = parse(
+            "f",
+            r#"
+[bridge.br0.port.p]
+policing = { kbits-rate = 5, kpkts-burst = 7 }
+[bridge.br0.port.p.qos]
+type = "linux-htb"
+settings = { max-rate = 1000 }
+queue.3 = { dscp = 46, settings = { min-rate = "5" } }
+"#,
+        )
+        .unwrap();
+        let p = &m.bridges["br0"].ports["p"];
+        assert_eq!(p.interfaces["p"].policing, [5, 0, 0, 7]);
+        let qos = p.qos.as_ref().unwrap();
+        assert_eq!(
+            (qos.kind.as_str(), qos.settings["max-rate"].as_str()),
+            ("linux-htb", "1000")
+        );
+        assert_eq!(qos.queues[&3].dscp, Some(46));
+        let e = parse(
+            "f",
+            "[bridge.b.port.p]\nqos = { queue = { x = 5, 1 = { dscp = 64 } } }",
+        )
+        .unwrap_err();
+        assert!(
+            e.contains("qos.queue.x: unknown key")
+                && e.contains("qos.queue.1.dscp: expected a number"),
+            "{e}"
+        );
+    }
+
+    #[test]
     fn faults_name_line_key_and_expectation() {
         let text = "[bridge.br0]\nfail-mod = 1\n[bridge.br0.port.p]\ntag = 5000\nclass = 3\nmac = 'x'\n[bridge.b1.port.p]\n[extra]\n";
         let e = parse("r.toml", text).unwrap_err();

@@ -34,6 +34,8 @@ pub(super) fn registries(clock: &Clock) -> (dpif::Registry, Registry, Arc<FakePr
         "/tmp".into(),
     )
     .unwrap();
+    let fault = netdev::fault::FaultClass::new(&netdevs, clock.clone());
+    netdevs.register(Arc::new(fault)).unwrap();
     (dpifs, netdevs, provider)
 }
 

@@ -429,3 +429,29 @@ fn packets_that_wait_in_a_removed_port_are_counted() {
     assert_eq!(account.drops[&DropReason::PortRemoved], 5);
     b.balanced();
 }
+
+#[test]
+fn policed_packets_are_drops_of_their_own() {
+    let b = Bench::manual();
+    let (p1, p2) = (b.add("p1", "mem"), b.add("p2", "mem"));
+    install(&*b.dpif, p1, vec![Action::Output(p2)]);
+    b.mem("p1").rx_policed.store(3, Ordering::SeqCst);
+    b.mem("p2").tx_policed.store(4, Ordering::SeqCst);
+    for seq in 0..32 {
+        b.receive("p1", &udp(1, seq));
+    }
+    b.run();
+    b.balanced();
+    let account = &b.dp.ledger()[&p1];
+    assert_eq!((account.received, account.forwarded), (32, 25));
+    assert_eq!(account.drops[&DropReason::Policing], 3);
+    assert_eq!(account.drops[&DropReason::EgressPolicing], 4);
+    assert_eq!(b.sent("p2").len(), 25);
+    // A burst of which nothing is left.
+    for seq in 0..2 {
+        b.receive("p1", &udp(1, seq));
+    }
+    b.run();
+    b.balanced();
+    assert_eq!(b.dp.ledger()[&p1].drops[&DropReason::Policing], 5);
+}

@@ -4,7 +4,7 @@
 #![expect(dead_code, reason = "each test uses a part")]
 
 use base::clock::{Clock, Nanos};
-use base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use datapath::{Datapath, Environment, NetdevProvider, Threading, Topology};
 use dpif::{Dpif, DpifError, FlowPut, Op, PortSpec, Provider, PutFlags, Resume, Upcall};
 use flow::{Flow, Mask};
@@ -30,6 +30,9 @@ pub(crate) struct Mem {
     pub(crate) tx: Mutex<Vec<Vec<u8>>>,
     /// Sends refuse everything.
     pub(crate) full: AtomicBool,
+    /// Of each burst, so many are policed: as they come in, as they go out.
+    pub(crate) rx_policed: AtomicUsize,
+    pub(crate) tx_policed: AtomicUsize,
     /// Sends panic.
     pub(crate) poisoned: AtomicBool,
     /// Receives say that the device is gone.
@@ -62,7 +65,8 @@ impl RxQueue for Rx {
         }
         let mut rx = lock(&self.0.rx[self.1]);
         let n = rx.len().min(batch.room());
-        for data in rx.drain(..n) {
+        let policed = self.0.rx_policed.load(Ordering::SeqCst).min(n);
+        for data in rx.drain(..n).skip(policed) {
             batch.push(HeapPool::global().copy_from(&data)).unwrap();
         }
         Ok(n)
@@ -80,7 +84,9 @@ impl TxQueue for Tx {
             r.full = batch.len() as u32;
         } else {
             let mut tx = lock(&self.0.tx);
-            for frame in batch.iter() {
+            let policed = self.0.tx_policed.load(Ordering::SeqCst).min(batch.len());
+            r.policed = policed as u32;
+            for frame in batch.iter().skip(policed) {
                 r.sent += 1;
                 r.bytes += frame.len() as u64;
                 tx.push(frame.data().to_vec());
