@@ -475,6 +475,8 @@ impl Tc {
     /// What the kernel says.
     pub(crate) fn set_policing(&self, rates: [u32; 4]) -> Result<(), NetdevError> {
         let mut s = lock(&self.state);
+        // Which life of the device this is for; what cannot be asked about does not stop policing.
+        drop(self.load(&mut s));
         s.policing = PolicingRates::new(rates);
         self.police(s.policing)
             .map_err(|e| self.error("set policing", e))

@@ -146,6 +146,7 @@ fn a_device_that_returns_has_its_queues_again() {
         .unwrap();
     a.set_queue(1, &details(&[("min-rate", "1000000")]))
         .unwrap();
+    a.set_policing([8, 0, 0, 0]).unwrap();
     sh("ip link del va");
     until("noticed", || a.ifindex().is_none());
     assert_eq!(a.qos().unwrap_err().errno(), libc::ENODEV);
@@ -153,6 +154,7 @@ fn a_device_that_returns_has_its_queues_again() {
     until("back", || a.needs_reconfigure());
     a.reconfigure().unwrap();
     assert!(sh("tc class show dev va").contains("class htb 1:2 parent 1:fffe"));
+    assert!(sh("tc qdisc show dev va").contains("ingress"));
     send(&a, &[1]);
     assert_eq!(sent_by(&a, 1), 1);
 }
