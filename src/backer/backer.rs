@@ -2,6 +2,7 @@
 
 use crate::bridge::Bridge;
 use crate::config::{BridgeSettings, IfaceConfig, Options, PortConfig};
+use crate::conntrack::CtTimeouts;
 use crate::error::BackerError;
 use crate::meters::MeterIds;
 use crate::publish::Publisher;
@@ -35,6 +36,7 @@ pub struct Backer {
     pub(crate) publisher: Publisher,
     bridges_made: u64,
     pub(crate) meter_ids: MeterIds,
+    pub(crate) ct_timeouts: CtTimeouts,
     /// Start of the last dump whose counts were used for expiry.
     pub(crate) expired_at: base::clock::Nanos,
 }
@@ -93,6 +95,7 @@ impl Backer {
             publisher: Publisher::default(),
             bridges_made: 0,
             meter_ids: MeterIds::default(),
+            ct_timeouts: CtTimeouts::default(),
             expired_at: base::clock::Nanos::ZERO,
         })
     }

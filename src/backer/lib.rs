@@ -3,7 +3,8 @@
 //! snapshots that translation looks at.
 //!
 //! * [`backer`]: opening, bridges, tables. [`publish`]: snapshots. [`ports`]: ports and interfaces. [`run`]: housekeeping.
-//! * [`qos`]: QoS and policing on devices. `meters`: meters in the datapath. [`send`]: packets from controllers.
+//! * [`qos`]: QoS and policing on devices. `meters`: meters in the datapath; `conntrack`: its connections.
+//!   [`send`]: packets from controllers.
 //! * [`bridge`]: a bridge as it is kept. [`config`]: what the backer is told.
 //! * [`probe`], [`features`]: what the datapath can do.
 //! * [`show`][]: text.
@@ -18,6 +19,7 @@
 pub mod backer;
 pub mod bridge;
 pub mod config;
+mod conntrack;
 pub mod error;
 pub mod features;
 mod flow_text;

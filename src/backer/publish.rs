@@ -68,6 +68,7 @@ impl Backer {
         let for_xlate = features::for_translation(&self.in_force, self.vlan_limit);
         let mut snapshot = Snapshot::new(for_xlate, self.recirc.clone());
         snapshot.version = self.publisher.version;
+        snapshot.ct_timeouts = self.ct_timeouts.by_zone().clone();
         let (mut ofprotos, mut devices) = (HashMap::new(), HashMap::new());
         for bridge in self.bridges.values() {
             let image = &self.publisher.images[&bridge.id];

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! *injected* packets were handed in by `execute`; *created* ones are copies (several outputs, clones,
-//! packets sent up while they also go on); *consumed* ones ended in userspace. A packet is booked under
+//! packets sent up while they also go on); *consumed* ones ended in userspace, or wait as fragments for
+//! the rest of their packet: those are injected when they go on. A packet is booked under
 //! the port it came in on, whichever device it leaves by or is refused by. "Unknown" does not exist.
 //!
 //! A [`PortLedger`] is written by one packet thread (relaxed) and read by anybody.

@@ -6,7 +6,7 @@
 //!
 //! * [`provider`]: the types `netdev` and `dummy`. [`dp`]: one datapath, for control threads.
 //! * `pmd`: packet threads, which own everything they touch. `table`: flows, cache, classifier. `actions`:
-//!   compiled programs. `pending`: parked packets. `upcall`: the way up. `mailbox`: the way in.
+//!   compiled programs. `conntrack`: connections. `pending`: parked packets. `upcall`: the way up. `mailbox`: the way in.
 //! * [`ledger`]: where every packet went. [`limits`]: every bound, with its unit. [`show`]: texts for people.
 //!
 //! Threads: packet threads share nothing with each other; control threads reach them through mailboxes, and
@@ -27,6 +27,7 @@ macro_rules! put {
 
 mod actions;
 mod bell;
+mod conntrack;
 mod cycles;
 pub mod dp;
 mod ingress;

@@ -3,6 +3,7 @@
 //! [`crate::Registry`] hands out providers' datapaths behind a [`Front`]. Everything else goes straight
 //! through; `as_any` is the provider's own.
 
+use crate::conntrack::CtControl;
 use crate::error::DpifError;
 use crate::meter::{MeterConfig, MeterCounts, MeterLimits};
 use crate::offload::{Offload, Switch};
@@ -371,6 +372,9 @@ impl Dpif for Front {
     }
     fn meter_del(&self, id: u32) -> Result<MeterCounts, DpifError> {
         self.log("meter_del", self.inner.meter_del(id))
+    }
+    fn conntrack(&self) -> Option<&dyn CtControl> {
+        self.inner.conntrack()
     }
     fn netflow_ids(&self) -> (u8, u8) {
         self.inner.netflow_ids()

@@ -14,6 +14,7 @@
 //!
 //! Threads: every method may be called from any control thread; none blocks a packet thread.
 
+pub mod conntrack;
 pub mod error;
 pub mod fake;
 pub mod format;

@@ -1,5 +1,6 @@
 //! The provider trait and its values.
 
+use crate::conntrack::CtControl;
 use crate::error::DpifError;
 use crate::meter::{MeterConfig, MeterCounts, MeterLimits};
 use base::clock::Nanos;
@@ -173,6 +174,10 @@ pub trait Dpif: Send + Sync + Debug {
     /// NoEntry.
     fn meter_del(&self, _id: u32) -> Result<MeterCounts, DpifError> {
         Err(DpifError::NoEntry)
+    }
+    /// Connection tracking, where there is any.
+    fn conntrack(&self) -> Option<&dyn CtControl> {
+        None
     }
     /// NetFlow engine type and id.
     fn netflow_ids(&self) -> (u8, u8) {

@@ -7,7 +7,8 @@ use crate::model::{
     BridgeModel, ControllerModel, FlowTableModel, InterfaceModel, MirrorModel, Model, PortModel,
     QosModel, QueueModel, TlsModel,
 };
-use ovsdb::{Address, Datum, Replica, Row};
+use dpif::conntrack::Timers;
+use ovsdb::{Address, Atom, Datum, Replica, Row};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 const WANTED: &[(&str, &str)] = &[
     (
         "Open_vSwitch",
-        "bridges other_config external_ids next_cfg manager_options ssl",
+        "bridges datapaths other_config external_ids next_cfg manager_options ssl",
     ),
     (
         "Bridge",
@@ -63,7 +64,9 @@ const WANTED: &[(&str, &str)] = &[
         "targets sampling obs_domain_id obs_point_id cache_active_timeout cache_max_flows other_config",
     ),
     ("Flow_Sample_Collector_Set", "id bridge ipfix external_ids"),
-    ("Datapath", "datapath_version"),
+    ("Datapath", "datapath_version ct_zones"),
+    ("CT_Zone", "timeout_policy"),
+    ("CT_Timeout_Policy", "timeouts"),
 ];
 
 /// What to monitor.
@@ -124,8 +127,8 @@ impl Columns<'_> {
     }
     fn vlans(&self, column: &str) -> Vec<u16> {
         let atoms = self.get(column).into_iter().flat_map(Datum::atoms);
-        let number = |a: &ovsdb::Atom| match a {
-            ovsdb::Atom::Integer(n) => u16::try_from(*n).ok().filter(|n| *n < 4096),
+        let number = |a: &Atom| match a {
+            Atom::Integer(n) => u16::try_from(*n).ok().filter(|n| *n < 4096),
             _ => None,
         };
         atoms.filter_map(number).collect()
@@ -144,6 +147,7 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
     model.tls = read_tls(replica, &root);
     model.managers = read_managers(replica, &root);
     model.not_in_force = db_unused::uses(replica);
+    model.ct_timeouts = read_ct_timeouts(replica, &root);
     for uuid in root.refs("bridges") {
         let Some(row) = replica.row("Bridge", uuid) else {
             continue;
@@ -206,6 +210,54 @@ fn read_tls(replica: &Replica, root: &Columns<'_>) -> Option<TlsModel> {
         bootstrap: ssl.flag("bootstrap_ca_cert"),
         ..TlsModel::default()
     })
+}
+
+/// Timeouts of zones, by the type of their datapath.
+fn read_ct_timeouts(
+    replica: &Replica,
+    root: &Columns<'_>,
+) -> BTreeMap<String, BTreeMap<u16, Timers>> {
+    let Some(Datum::Map(datapaths)) = root.get("datapaths") else {
+        return BTreeMap::new();
+    };
+    let mut all = BTreeMap::new();
+    for (type_name, uuid) in datapaths {
+        let (Some(type_name), Atom::Uuid(uuid)) = (type_name.as_str(), uuid) else {
+            continue;
+        };
+        let row = replica.row("Datapath", *uuid).map(Columns);
+        let Some(Datum::Map(zones)) = row.as_ref().and_then(|r| r.get("ct_zones")) else {
+            continue;
+        };
+        let zone = |(number, uuid): (&Atom, &Atom)| {
+            let (Atom::Integer(number), Atom::Uuid(uuid)) = (number, uuid) else {
+                return None;
+            };
+            let policy = Columns(replica.row("CT_Zone", *uuid)?).refs("timeout_policy");
+            let policy = replica.row("CT_Timeout_Policy", *policy.first()?)?;
+            Some((u16::try_from(*number).ok()?, read_timers(&Columns(policy))))
+        };
+        // The names of a type of datapath are the same datapath here.
+        let type_name = dpif::normalize_type(type_name).to_owned();
+        let zones: BTreeMap<u16, Timers> = zones.iter().filter_map(zone).collect();
+        let of_type: &mut BTreeMap<u16, Timers> = all.entry(type_name).or_default();
+        of_type.extend(zones);
+    }
+    all
+}
+
+fn read_timers(policy: &Columns<'_>) -> Timers {
+    let mut timers = Timers::default();
+    if let Some(Datum::Map(timeouts)) = policy.get("timeouts") {
+        for (name, seconds) in timeouts {
+            if let (Some(name), Atom::Integer(n)) = (name.as_str(), seconds)
+                && let Ok(n) = u32::try_from(*n)
+            {
+                timers.set_named(name, n);
+            }
+        }
+    }
+    timers
 }
 
 fn read_bridge(

@@ -19,6 +19,8 @@ pub(crate) struct Model {
     pub(crate) tls: Option<TlsModel>,
     /// Managers reached in-band.
     pub(crate) managers: Vec<SocketAddrV4>,
+    /// Conntrack timeouts by datapath type and zone.
+    pub(crate) ct_timeouts: BTreeMap<String, BTreeMap<u16, dpif::conntrack::Timers>>,
     /// Configured features of other rows that are not in force yet: named in the log.
     pub(crate) not_in_force: BTreeSet<String>,
 }

@@ -6,6 +6,7 @@
 
 use super::set::SetStep;
 use super::{NESTING_MAX, Program, Step, UNCUT};
+use crate::conntrack::CtStep;
 use dpif::DpifError;
 use odp::{Action, DropReason};
 
@@ -32,10 +33,10 @@ fn list(actions: &[Action], depth: usize, cut: &mut u32) -> Result<Program, Dpif
             break;
         }
     }
-    // A meter counts what comes to it even when nothing follows.
+    // A meter counts what comes to it even when nothing follows, and connections are tracked.
     while steps
         .last()
-        .is_some_and(|s| !s.takes() && !matches!(s, Step::Meter(_)))
+        .is_some_and(|s| !s.takes() && !matches!(s, Step::Meter(_) | Step::Ct(_)))
     {
         steps.pop();
     }
@@ -107,11 +108,11 @@ fn step(action: &Action, depth: usize, cut: &mut u32) -> Result<Step, DpifError>
             alg: *alg,
             basis: *basis,
         },
+        Action::Ct(ct) => Step::Ct(Box::new(CtStep::new(ct))),
         Action::CtClear => Step::CtClear,
         Action::Meter(id) => Step::Meter(*id),
         Action::Drop(reason) => Step::Drop(*reason),
         Action::Trunc { max_len: _ }
-        | Action::Ct(_)
         | Action::TunnelPush(_)
         | Action::TunnelPop(_)
         | Action::LbOutput(_) => return Err(DpifError::Invalid),
@@ -139,6 +140,7 @@ impl Step {
             | Self::PushNsh(_)
             | Self::PopNsh
             | Self::Hash { .. }
+            | Self::Ct(_)
             | Self::CtClear
             | Self::Meter(_) => false,
         }
@@ -147,7 +149,7 @@ impl Step {
     fn needs_layers(&self) -> bool {
         match self {
             Self::Set(set) => set.needs_layers(),
-            Self::PushMpls { .. } | Self::PopMpls { .. } | Self::PopEth => true,
+            Self::PushMpls { .. } | Self::PopMpls { .. } | Self::PopEth | Self::Ct(_) => true,
             Self::Clone(p) | Self::Sample { inner: p, .. } => p.needs_layers,
             Self::CheckPktLen {
                 greater,

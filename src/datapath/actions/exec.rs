@@ -9,6 +9,7 @@
 //! every copy made on the way.
 
 use super::{Program, Step, UNCUT, nsh, push};
+use crate::conntrack::{Conntrack, CtStep, Run};
 use crate::ingress::Ingresses;
 use crate::limits::RECIRC_MAX;
 use crate::meters::Meters;
@@ -38,6 +39,10 @@ pub(crate) struct Exec {
     pub(crate) ingress: Ingresses,
     pub(crate) upcalls: Arc<Upcalls>,
     meters: Arc<Meters>,
+    conntrack: Arc<Conntrack>,
+    /// Packets that came out of a step and found no room; empty between two steps.
+    #[expect(clippy::vec_box, reason = "moved by pointer: one is over 3 kB")]
+    surplus: Vec<Box<Pkts>>,
     /// Packets on their next pass, oldest first.
     pub(crate) later: VecDeque<Box<Pkts>>,
     #[expect(clippy::vec_box, reason = "moved by pointer: one is over 3 kB")]
@@ -60,6 +65,8 @@ impl Exec {
             ingress,
             upcalls: common.upcalls.clone(),
             meters: common.meters.clone(),
+            conntrack: common.conntrack.clone(),
+            surplus: Vec::new(),
             later: VecDeque::with_capacity(64),
             spare: Vec::with_capacity(64),
             rng: Rng::new(seed),
@@ -111,14 +118,67 @@ impl Exec {
             self.drop_all(pkts, DropReason::PolicyDrop);
             return;
         };
-        for step in before {
+        for (i, step) in before.iter().enumerate() {
             if pkts.is_empty() {
                 return;
             }
             self.step(step, pkts, origin);
+            if !self.surplus.is_empty() {
+                self.run_surplus(&program.steps[i + 1..], origin);
+            }
         }
-        self.finish(last, pkts, origin);
+        if !pkts.is_empty() {
+            self.finish(last, pkts, origin);
+        }
         debug_assert!(pkts.is_empty());
+    }
+
+    /// Runs the steps that are left on packets for which there was no room among those that they belong to.
+    #[cold]
+    fn run_surplus(&mut self, steps: &[Step], origin: Origin<'_>) {
+        for mut pkts in std::mem::take(&mut self.surplus) {
+            if let Some((last, before)) = steps.split_last() {
+                for (i, step) in before.iter().enumerate() {
+                    self.step(step, &mut pkts, origin);
+                    if !self.surplus.is_empty() {
+                        self.run_surplus(&steps[i + 1..], origin);
+                    }
+                }
+                self.finish(last, &mut pkts, origin);
+            }
+            self.give_back(pkts);
+        }
+    }
+
+    /// Sends packets through connection tracking. Fragments may stay there: they are consumed here, and injected
+    /// again when their packet is whole.
+    fn conntrack(&mut self, step: &CtStep, pkts: &mut Pkts) {
+        let rng = &mut self.rng;
+        let mut run = Run {
+            step,
+            now: self.now,
+            random: &mut || rng.next_u64(),
+        };
+        let kept = self.conntrack.run(&mut run, pkts);
+        if kept.held == 0 && kept.released.is_empty() {
+            return;
+        }
+        let ledger = self.ingress.ledger(pkts.in_port);
+        ledger.consumed.add_local(kept.held);
+        ledger.injected.add_local(kept.released.len() as u64);
+        for pkt in kept.released {
+            if pkts.frames.room() > 0 {
+                pkts.push(pkt);
+                continue;
+            }
+            if self.surplus.last().is_none_or(|p| p.frames.room() == 0) {
+                let more = self.borrow(pkts);
+                self.surplus.push(more);
+            }
+            if let Some(more) = self.surplus.last_mut() {
+                more.push(pkt);
+            }
+        }
     }
 
     /// A step after which the packets go on.
@@ -147,6 +207,7 @@ impl Exec {
                 self.give_back(copies);
             }
             Step::Hash { alg, basis } => hash_all(pkts, *alg, *basis),
+            Step::Ct(ct) => self.conntrack(ct, pkts),
             Step::CtClear => {
                 for side in pkts.sides.iter_mut().flatten() {
                     side.ct = None;
@@ -194,6 +255,7 @@ impl Exec {
                     | Step::CheckPktLen { .. }
                     | Step::Recirc(_)
                     | Step::Hash { .. }
+                    | Step::Ct(_)
                     | Step::CtClear
                     | Step::Meter(_)
                     | Step::Drop(_) => None,
@@ -255,6 +317,7 @@ impl Exec {
             | Step::PushNsh(_)
             | Step::PopNsh
             | Step::Hash { .. }
+            | Step::Ct(_)
             | Step::CtClear
             | Step::Meter(_) => {
                 debug_assert!(false, "no program ends with this step");

@@ -8,13 +8,13 @@
 //! * [`set`], [`push`], [`nsh`]: changing headers. A header that is not there costs the packet its life
 //!   (`bad_action`), never the thread.
 //!
-//! Seams for what comes later: conntrack and tunnel encapsulation are steps of their own; until
-//! they exist `compile` refuses them, and the datapath's features say so.
+//! Seams for what comes later: tunnel encapsulation is a step of its own; until it exists `compile` refuses it,
+//! and the datapath's features say so.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod compile;
-mod csum;
+pub(crate) mod csum;
 mod deed;
 pub(crate) mod exec;
 mod hash;
@@ -29,6 +29,7 @@ pub(crate) use deed::{Deed, Deeds};
 pub(crate) use exec::{Exec, Origin};
 pub(crate) use hash::dp_hash;
 
+use crate::conntrack::CtStep;
 use odp::action::NshPush;
 use odp::{DropReason, HashAlg, Userspace};
 use set::SetStep;
@@ -128,6 +129,7 @@ enum Step {
         alg: HashAlg,
         basis: u32,
     },
+    Ct(Box<CtStep>),
     CtClear,
     Meter(u32),
     Drop(DropReason),

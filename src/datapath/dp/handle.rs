@@ -5,6 +5,7 @@ use super::operate::Sent;
 use crate::limits::NESTING_SHOWN;
 use crate::meters::Meters;
 use base::sync::{Arc, Mutex, lock};
+use dpif::conntrack::CtControl;
 use dpif::{
     DpStats, Dpif, DpifError, DpifPort, Features, FlowDump, FlowSelect, MeterConfig, MeterCounts,
     MeterLimits, Op, PortChange, PortSpec, Ticket, Upcall,
@@ -57,25 +58,25 @@ fn features() -> Features {
         trunc: true,
         clone: true,
         sample_nesting: NESTING_SHOWN,
-        ct_eventmask: false,
+        ct_eventmask: true,
         ct_clear: true,
         max_hash_alg: 1,
         check_pkt_len: true,
-        ct_timeout: false,
+        ct_timeout: true,
         explicit_drop_action: true,
         lb_output_action: false,
-        ct_all_zero_nat: false,
+        ct_all_zero_nat: true,
         add_mpls: true,
         max_vlan_headers: 2,
         max_mpls_depth: 3,
         recirc: true,
-        ct_state: false,
-        ct_zone: false,
-        ct_mark: false,
-        ct_label: false,
-        ct_state_nat: false,
-        ct_orig_tuple: false,
-        ct_orig_tuple6: false,
+        ct_state: true,
+        ct_zone: true,
+        ct_mark: true,
+        ct_label: true,
+        ct_state_nat: true,
+        ct_orig_tuple: true,
+        ct_orig_tuple6: true,
         nd_ext: true,
     }
 }
@@ -166,6 +167,10 @@ impl Dpif for DpHandle {
     }
     fn meter_del(&self, id: u32) -> Result<MeterCounts, DpifError> {
         self.dp.common.meters.del(id)
+    }
+
+    fn conntrack(&self) -> Option<&dyn CtControl> {
+        Some(&self.dp.conntrack)
     }
 
     fn recv_set(&self, on: bool) {

@@ -26,6 +26,7 @@ pub(crate) use ports::Port;
 pub use settings::{AutoBalance, Settings};
 
 use crate::actions::Deeds;
+use crate::conntrack::{Conntrack, Control};
 use crate::ledger::{Account, Ledger};
 use crate::pmd::{Common, PmdHandle};
 use crate::table::Masks;
@@ -152,6 +153,7 @@ pub struct Datapath {
     pub(crate) common: Common,
     masks: Masks,
     deeds: Deeds,
+    conntrack: Control,
     /// Packet threads; the first is the one of ports that are not polled.
     pmds: ArcSwap<Vec<Arc<PmdHandle>>>,
     admin: Mutex<Admin>,
@@ -174,17 +176,25 @@ impl Datapath {
         env: &Environment,
     ) -> Result<Arc<Self>, DpifError> {
         let why = |e: std::io::Error| DpifError::Netdev(format!("{name}: {e}"));
+        let seed = env.seed.unwrap_or_else(base::hash::process_seed);
         let common = Common {
             clock: env.clock.clone(),
             upcalls: Arc::new(Upcalls::new().map_err(why)?),
             ledger: Arc::new(Ledger::default()),
             meters: Arc::default(),
-            seed: env.seed.unwrap_or_else(base::hash::process_seed),
+            conntrack: Conntrack::new(seed),
+            seed,
             repeatable: env.threading == Threading::Manual,
             tuning: Arc::default(),
         };
+        if env.threading == Threading::Real {
+            let sweeping = common.conntrack.start_sweeping(env.clock.clone());
+            sweeping.map_err(why)?;
+        }
         let main = threads::start_main(env, &common).map_err(why)?;
+        let conntrack = Control::new(Arc::clone(&common.conntrack), env.clock.clone());
         Ok(Arc::new(Self {
+            conntrack,
             type_name: type_name.to_owned(),
             name: name.to_owned(),
             env: env.clone(),
@@ -225,6 +235,9 @@ impl Datapath {
         for pmd in self.pmds().iter() {
             any |= pmd.step();
         }
+        self.common
+            .conntrack
+            .sweep_now_and_then(self.env.clock.now());
         any
     }
 

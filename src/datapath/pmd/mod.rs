@@ -23,6 +23,7 @@ pub(crate) use perf::Perf;
 pub(crate) use stats::{Figures, PmdTotals, RxqLoad, Tuning};
 
 use crate::actions::Exec;
+use crate::conntrack::Conntrack;
 use crate::ingress::Ingresses;
 use crate::ledger::Ledger;
 use crate::mailbox::Mailbox;
@@ -79,6 +80,7 @@ pub(crate) struct Common {
     pub(crate) upcalls: Arc<Upcalls>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) conntrack: Arc<Conntrack>,
     /// Of hashes and random choices.
     pub(crate) seed: u64,
     /// Nothing may depend on how fast this machine is.

@@ -168,7 +168,14 @@ fn allocations(flows: u32, actions: &[Action], second_pass: bool) -> u64 {
 fn warm_batches_allocate_nothing() {
     let out = Action::Output(OdpPort(2));
     let mac = EthAddr([2; 6]);
-    let cases: [(&str, Vec<Action>, bool); 7] = [
+    let ct = |commit| {
+        Action::Ct(Box::new(odp::CtAction {
+            commit,
+            zone: 1,
+            ..odp::CtAction::default()
+        }))
+    };
+    let cases: [(&str, Vec<Action>, bool); 9] = [
         ("output", vec![out.clone()], false),
         (
             "set",
@@ -195,6 +202,12 @@ fn warm_batches_allocate_nothing() {
             "clone",
             vec![Action::Clone(vec![out.clone()]), out.clone()],
             false,
+        ),
+        ("connections", vec![ct(true), out.clone()], false),
+        (
+            "tracked recirculation",
+            vec![ct(true), ct(false), Action::Recirc(9)],
+            true,
         ),
         ("recirculation", vec![Action::Recirc(9)], true),
         (

@@ -7,6 +7,7 @@ use super::packets;
 use backer::{Backer, PortFlags, Sending};
 use base::clock::Nanos;
 use dpif::DpifError;
+use dpif::conntrack::{CtEnds, CtMatch};
 use flow::{OdpPort, OfPort};
 use netdev::DeviceFlags;
 use ofproto::{PacketPlan, Provider};
@@ -265,9 +266,40 @@ impl Provider for Below<'_> {
             .collect()
     }
 
+    fn ct_flush(&mut self, which: &openflow::CtFlush) -> Result<(), OfpError> {
+        match self.backer.ct_flush(which.zone, &ct_match(which)) {
+            // Connections that are not there are gone, which is what is wanted.
+            Ok(()) | Err(DpifError::NoEntry) => Ok(()),
+            Err(_) => Err(OfpError::OFPBRC_BAD_TYPE),
+        }
+    }
+
     fn set_fragments(&mut self, mode: u16) -> bool {
         self.fragments = Some(mode);
         mode != 2
+    }
+}
+
+/// Which connections a message is about.
+fn ct_match(which: &openflow::CtFlush) -> CtMatch {
+    let addr = |a: &wire::Ipv6| {
+        let v6 = std::net::Ipv6Addr::from(a.0);
+        (!v6.is_unspecified()).then(|| v6.to_canonical())
+    };
+    let ends = |t: &openflow::CtTuple| CtEnds {
+        src: addr(&t.src),
+        dst: addr(&t.dst),
+        src_port: t.src_port,
+        dst_port: t.dst_port,
+        icmp_id: t.icmp_id,
+        icmp_type: t.icmp_type,
+        icmp_code: t.icmp_code,
+    };
+    CtMatch {
+        proto: which.ip_proto,
+        v6: which.ipv6,
+        orig: ends(&which.orig),
+        reply: ends(&which.reply),
     }
 }
 

@@ -372,7 +372,7 @@ impl Conversation {
             if made {
                 came.push(i);
             }
-            if conn.rconn.wants_probe(now) {
+            if conn.rconn.wants_probe() {
                 // An echo request, in the oldest version as long as none is agreed on.
                 let version = conn.id.and_then(|id| self.controllers.status(id));
                 let version = version.and_then(|s| s.version).unwrap_or(1);

@@ -37,8 +37,11 @@ impl Switch {
         if model.settings.get("hw-offload").map(String::as_str) == Some("true") {
             self.dpifs.enable_offload(&self.registry);
         }
-        for backer in self.backers.values() {
+        for backer in self.backers.values_mut() {
             settings::apply(backer, &model.settings);
+            let timeouts = model.ct_timeouts.get(backer.dpif().type_name());
+            let none = std::collections::BTreeMap::new();
+            backer.set_ct_timeouts(timeouts.unwrap_or(&none));
             // Queues are what was asked for before anybody is told that the configuration is in force.
             backer.dpif().run();
         }

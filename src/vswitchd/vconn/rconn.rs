@@ -49,6 +49,8 @@ pub(crate) struct Rconn {
     channel: Option<Channel>,
     state: State,
     state_since: Nanos,
+    /// A probe is due and was not asked for yet.
+    probe_due: bool,
     backoff_ms: u64,
     max_backoff_ms: u64,
     /// A connection lost before counts as a failure.
@@ -77,6 +79,7 @@ impl Rconn {
             channel: None,
             state: State::Backoff,
             state_since: now,
+            probe_due: false,
             backoff_ms: 0,
             max_backoff_ms: 8000,
             good_at: now,
@@ -131,6 +134,7 @@ impl Rconn {
                     self.name
                 );
                 self.enter(State::Idle, now);
+                self.probe_due = true;
                 false
             }
             State::Idle if now >= self.state_since.plus_millis(self.probe_ms) => {
@@ -148,8 +152,8 @@ impl Rconn {
     }
 
     /// True once after the peer has been silent for so long that it must be probed with an echo request.
-    pub(crate) fn wants_probe(&self, now: Nanos) -> bool {
-        self.state == State::Idle && self.state_since == now
+    pub(crate) fn wants_probe(&mut self) -> bool {
+        std::mem::take(&mut self.probe_due) && self.state == State::Idle
     }
 
     fn attempt(&mut self, now: Nanos) -> bool {
@@ -481,7 +485,7 @@ mod tests {
         r.send(vec![4, 0, 0, 8, 0, 0, 0, 1], t(1000));
         assert_eq!(peer.receive().unwrap().unwrap().len(), 8);
         r.run(t(6000));
-        assert!(r.state() == State::Idle && r.wants_probe(t(6000)) && !r.wants_probe(t(6001)));
+        assert!(r.state() == State::Idle && r.wants_probe() && !r.wants_probe());
         peer.send(vec![4, 3, 0, 8, 0, 0, 0, 1]).unwrap();
         assert!(r.receive(t(6100)).is_some() && r.state() == State::Active);
         r.run(t(11_100));

@@ -3,6 +3,7 @@
 //! A command writes into an [`Out`], as the peer's does: what went wrong stands among the rest, under the
 //! program's name, and makes the whole an error. Dumps are made piece by piece as the client takes them.
 
+mod conntrack;
 mod dump;
 mod flows;
 mod ports;
@@ -94,10 +95,13 @@ impl Out {
 
 type Work = fn(&mut Switch, &mut Out, Flags, &[&str]);
 
+/// A command: name, usage, how many arguments at least and at most, and what it does.
+type Row = (&'static str, &'static str, usize, usize, Work);
+
 pub(super) fn add(commands: &mut Commands<Switch>) {
     let many = usize::MAX;
     let mut list = String::from("The available commands are:\n");
-    let table: [(&'static str, &'static str, usize, usize, Work); 11] = [
+    let table: [Row; 11] = [
         ("dpctl/add-dp", "dp [iface...]", 1, many, ports::add_dp),
         ("dpctl/del-dp", "dp", 1, 1, ports::del_dp),
         ("dpctl/add-if", "dp iface...", 2, many, ports::add_if),
@@ -110,7 +114,7 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         ("dpctl/get-flow", "[dp] ufid", 1, 2, flows::get_flow),
         ("dpctl/del-flow", "[dp] flow", 1, 2, flows::del_flow),
     ];
-    for (name, usage, min, max, work) in table {
+    for (name, usage, min, max, work) in table.into_iter().chain(conntrack::COMMANDS) {
         writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
         add_work(commands, (name, usage), min..=max, work);
     }
@@ -138,6 +142,7 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
     });
     writeln!(list, "  {:<29} {usage}", "dpctl/dump-flows").expect("a string takes everything");
     add_texts(commands, &mut list);
+    add_conntrack_dump(commands, &mut list);
     commands.add("dpctl/list-commands", "", 0..=many, move |_, _| {
         Ok(list.clone())
     });
@@ -189,6 +194,22 @@ fn add_work(
         s.see_datapaths();
         out.outcome()
     });
+}
+
+/// `dpctl/dump-conntrack`, made piece by piece.
+fn add_conntrack_dump(commands: &mut Commands<Switch>, list: &mut String) {
+    let (name, usage) = ("dpctl/dump-conntrack", "[-m] [-s] [dp] [zone=N]");
+    commands.add_slow(name, usage, 0..=4, |s, args| {
+        let start = || {
+            let (f, args) = flags(args)?;
+            conntrack::Dump::start(s, f, &args)
+        };
+        match start() {
+            Ok(mut dump) => Reply::Stream(Box::new(move |_, out| dump.more(out))),
+            Err(text) => Reply::Now(Err(text)),
+        }
+    });
+    writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
 }
 
 /// Flows from a file, some at a time; `dpctl/del-flows` without a file is done at once.
