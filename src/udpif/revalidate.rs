@@ -78,11 +78,14 @@ pub(crate) enum Purpose<E> {
     Delete(UkeyId, DelReason, Option<FlowStats>),
 }
 
+/// Operations under way, and what they were for.
+type Sent<'a, E> = (Box<dyn Ticket + 'a>, Vec<Purpose<E>>);
+
 /// Operations with their purposes: those that are gathered, and those that packet threads are at meanwhile.
 #[derive(Debug)]
 pub(crate) struct Ops<'a, E> {
     list: Vec<(Op, Purpose<E>)>,
-    sent: Option<(Box<dyn Ticket + 'a>, Vec<Purpose<E>>)>,
+    sent: Option<Sent<'a, E>>,
 }
 
 impl<E> Default for Ops<'_, E> {
