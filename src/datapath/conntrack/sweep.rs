@@ -60,14 +60,16 @@ impl Shared {
     fn wait(&self) -> bool {
         let mut state = lock(&self.state);
         while !state.busy && !state.stop {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            state = match self.changed.wait(state) {
+                Ok(state) => state,
+                Err(poisoned) => poisoned.into_inner(),
+            };
         }
         if !state.stop {
-            let waited = self.changed.wait_timeout(state, PAUSE);
-            state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            state = match self.changed.wait_timeout(state, PAUSE) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
         }
         !state.stop
     }
