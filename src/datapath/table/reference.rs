@@ -181,7 +181,7 @@ fn a_flow_that_went_is_found_by_nothing() {
         (f[23], f[29]) = (17, n);
         f
     };
-    let mut install = |tables: &mut Tables, n: u8| {
+    let install = |tables: &mut Tables, n: u8| {
         let key = key_of(&data(n), 1, 0);
         let flow = flow_of(&masks, &key, &m, n.into());
         tables.insert(flow, &key).unwrap()
