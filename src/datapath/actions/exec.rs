@@ -359,15 +359,23 @@ impl Exec {
     /// Sends packets out of a port.
     #[inline]
     pub(crate) fn output(&mut self, port: u32, pkts: &mut Pkts) {
-        let ledger = self.ingress.ledger(pkts.in_port);
-        // Few packets wait for company, if some may come; many go at once.
-        if pkts.len() * 2 >= BATCH_MAX || self.later.is_empty() {
-            self.outs.send(port, &mut pkts.frames, ledger);
-        } else {
-            for frame in pkts.frames.drain(..) {
-                self.outs.push(port, frame, ledger);
-            }
+        // Few packets wait for company; many go at once.
+        if pkts.len() * 2 >= BATCH_MAX {
+            self.output_now(port, pkts);
+            return;
         }
+        let ledger = self.ingress.ledger(pkts.in_port);
+        for frame in pkts.frames.drain(..) {
+            self.outs.push(port, frame, ledger);
+        }
+        pkts.forget_sides();
+    }
+
+    /// Sends packets out of a port that need no company: they are all of a received batch.
+    #[inline]
+    pub(crate) fn output_now(&mut self, port: u32, pkts: &mut Pkts) {
+        let ledger = self.ingress.ledger(pkts.in_port);
+        self.outs.send(port, &mut pkts.frames, ledger);
         pkts.forget_sides();
     }
 

@@ -139,6 +139,7 @@ impl Pmd {
     /// All packets go through the same program, which is a simple one.
     fn run_alike(&mut self, fast: Fast, pkts: &mut Pkts) {
         match fast {
+            Fast::Output(port) if pkts.passes == 0 => self.exec.output_now(port, pkts),
             Fast::Output(port) => self.exec.output(port, pkts),
             Fast::Drop(reason) => self.exec.drop_all(pkts, reason),
             Fast::Program => self.run_mixed(pkts),
