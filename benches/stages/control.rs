@@ -1,10 +1,11 @@
 //! Stages that messages and first packets pass.
 
+use crate::null::key;
 use crate::{Maker, Stage};
 use base::clock::Nanos;
 use base::sync::Arc;
 use classifier::{Classifier, LATEST, MiniMatch, RuleKey, Ruled};
-use flow::{ExactFlow, Flow, Mask, NoNames, OdpPort, OfPort};
+use flow::{Mask, OdpPort, OfPort};
 use ofproto::Ofproto;
 use openflow::{
     DecodeCx, EncodeCx, FlowModCommand, Message, Names, Protocols, Version, parse_flow_mod,
@@ -25,10 +26,13 @@ pub(crate) const STAGES: &[(&str, Maker)] = &[
 /// Messages or flows handled by one run.
 const RUN: u32 = 64;
 
+/// A rule for the flow that [`key`] is.
 fn line(i: u32) -> String {
-    let (a, b) = (i >> 8 & 0xff, i & 0xff);
+    let octets = |n: u32| (n >> 8 & 0xff, n & 0xff);
+    let ((a, b), (c, d)) = (octets(i), octets(7 * i));
     format!(
-        "table=0,priority=10,udp,nw_src=10.0.{a}.{b},nw_dst=20.0.{b}.{a},tp_src={i},tp_dst=53,actions=set_field:5->reg1,output:2"
+        "table=0,priority=10,udp,nw_src=10.0.{a}.{b},nw_dst=20.0.{c}.{d},tp_src={i},tp_dst={i},\
+         actions=set_field:5->reg1,output:2"
     )
 }
 
@@ -36,17 +40,6 @@ fn mod_of(line: &str) -> openflow::FlowMod {
     match parse_flow_mod(line, FlowModCommand::Add, Names::default()) {
         Ok(parsed) => parsed.flow_mod,
         Err(e) => unreachable!("{line}: {e}"),
-    }
-}
-
-fn flow_of(i: u32) -> Flow {
-    let (a, b) = (i >> 8 & 0xff, i & 0xff);
-    let text = format!(
-        "in_port=1,udp,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02,nw_src=10.0.{a}.{b},nw_dst=20.0.{b}.{a},tp_src={i},tp_dst=53"
-    );
-    match ExactFlow::parse(&text, &NoNames, None) {
-        Ok(flow) => flow.flow,
-        Err(e) => unreachable!("{text}: {e}"),
     }
 }
 
@@ -76,7 +69,7 @@ fn classifier_lookup() -> Stage {
         let mini = MiniMatch::new(&matching.flow, &mask);
         table.insert(Arc::new(Rule(RuleKey::new(mini, 10, 1, false))));
     }
-    let flows: Vec<_> = (0..RUN).map(|i| flow_of(i * 15)).collect();
+    let flows: Vec<_> = (0..RUN).map(|i| key(i * 15)).collect();
     Stage::new("classifier lookup", RUN as usize, move || {
         for flow in &flows {
             let mut wc = Mask::empty();
@@ -150,7 +143,7 @@ fn translate() -> Stage {
     }
     let mut snapshot = Snapshot::new(Features::default(), Arc::default());
     snapshot.insert(Arc::new(bridge));
-    let flows: Vec<_> = (0..RUN).map(flow_of).collect();
+    let flows: Vec<_> = (0..RUN).map(key).collect();
     let first = xlate::translate(&snapshot, Input::new(id, &flows[0], Nanos::ZERO));
     assert!(!first.actions.is_empty(), "{first:?}");
     Stage::new("translate", RUN as usize, move || {
