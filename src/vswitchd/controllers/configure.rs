@@ -3,7 +3,7 @@
 use super::conversation::{Conn, Conversation, Shown};
 use super::own_rules::{Situation, is_primary};
 use crate::model::{BridgeModel, ControllerModel};
-use crate::vconn::{Door, Rconn};
+use crate::vconn::{ASKED_FOR, Door, Rconn};
 use base::clock::Nanos;
 use ofproto::{ConnKind, ConnSettings, Role};
 use ovsdb::{Address, Dial};
@@ -82,7 +82,7 @@ impl Conversation {
             let Some(by) = conn.by() else { continue };
             let gone = !wanted.contains_key(by);
             if gone || other_versions {
-                conn.rconn.disconnect("disconnecting", now);
+                conn.rconn.disconnect(ASKED_FOR, now);
             }
             if gone {
                 (conn.target, conn.door) = (None, None);
@@ -116,7 +116,7 @@ impl Conversation {
             rconn.set_patience(patience.0, patience.1);
             if old.get(&by).is_some_and(|o| o.dscp() != dscp) {
                 rconn.set_dscp(dscp);
-                rconn.disconnect("disconnecting", now);
+                rconn.disconnect(ASKED_FOR, now);
             }
         }
     }
@@ -229,7 +229,7 @@ impl Conversation {
                 Shown {
                     target: c.rconn.target().to_owned(),
                     connected: status.is_some_and(|s| s.up),
-                    role: status.map_or("other", |s| match s.role {
+                    role: status.map(|s| match s.role {
                         Role::Primary => "master",
                         Role::Secondary => "slave",
                         Role::Equal | Role::NoChange => "other",

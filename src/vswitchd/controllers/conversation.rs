@@ -74,8 +74,8 @@ pub(crate) struct Shown {
     pub(crate) target: String,
     /// Connected and through with its hello.
     pub(crate) connected: bool,
-    /// Role, in the database's words.
-    pub(crate) role: &'static str,
+    /// Role, in the database's words; none without a connection.
+    pub(crate) role: Option<&'static str>,
     /// State of the connection.
     pub(crate) state: &'static str,
     /// The last error.

@@ -129,7 +129,7 @@ impl Switch {
         }
         Some(Row::from([
             ("is_connected".to_owned(), Datum::one(c.connected)),
-            ("role".to_owned(), Datum::one(c.role)),
+            ("role".to_owned(), Datum::optional(c.role)),
             ("status".to_owned(), Datum::map(status)),
         ]))
     }

@@ -7,7 +7,7 @@ mod rconn;
 
 pub(crate) use channel::Channel;
 pub(crate) use door::Door;
-pub(crate) use rconn::{Rconn, State};
+pub(crate) use rconn::{ASKED_FOR, Rconn, State};
 
 /// The kernel's words, without the number.
 pub(crate) fn reason(e: &std::io::Error) -> String {

@@ -37,6 +37,9 @@ impl State {
     }
 }
 
+/// Why a connection ends that is not wanted any more, or not as it is.
+pub(crate) const ASKED_FOR: &str = "disconnecting";
+
 /// The connection.
 #[derive(Debug)]
 pub(crate) struct Rconn {
@@ -57,6 +60,8 @@ pub(crate) struct Rconn {
     good_at: Nanos,
     probe_ms: u64,
     heard_at: Nanos,
+    /// The peer was of use since it was connected.
+    proven: bool,
     /// When the peer last asked for something: only then it is of use.
     useful_at: Nanos,
     last_connected: Option<Nanos>,
@@ -85,6 +90,7 @@ impl Rconn {
             good_at: now,
             probe_ms: 5000,
             heard_at: now,
+            proven: false,
             useful_at: now,
             last_connected: None,
             last_disconnected: None,
@@ -190,6 +196,7 @@ impl Rconn {
             Some(Ok(true)) => {
                 tracing::info!(target: "rconn", "{}: connected", self.name);
                 self.heard_at = now;
+                self.proven = false;
                 self.last_connected = Some(now);
                 self.enter(State::Active, now);
                 true
@@ -269,7 +276,8 @@ impl Rconn {
     fn lose(&mut self, why: &str, now: Nanos) {
         if self.channel.take().is_some() {
             self.last_disconnected = Some(now);
-            self.last_error = Some(why.to_owned());
+            // What was asked for is no error.
+            self.last_error = Some(why.to_owned()).filter(|w| w != ASKED_FOR);
             self.back_off(now);
         }
     }
@@ -296,7 +304,9 @@ impl Rconn {
         match got {
             Ok(Some(message)) => {
                 self.heard_at = now;
-                if shows_use(&message) {
+                // Once it was of use, whatever it says counts.
+                self.proven |= shows_use(&message);
+                if self.proven {
                     self.useful_at = now;
                 }
                 if self.state == State::Idle {
