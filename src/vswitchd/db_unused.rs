@@ -72,7 +72,7 @@ pub(crate) fn uses(replica: &Replica) -> BTreeSet<String> {
             let said = row.get(column).map(Datum::string_map).unwrap_or_default();
             for key in keys
                 .split_whitespace()
-                .filter(|k| said.contains_key::<str>(k))
+                .filter(|k| said.contains_key(&**k))
             {
                 out.insert(format!("{table} {name}: {column}:{key}"));
             }
