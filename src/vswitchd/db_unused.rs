@@ -69,11 +69,8 @@ pub(crate) fn uses(replica: &Replica) -> BTreeSet<String> {
     for (table, column, keys) in UNUSED_KEYS {
         for (_, row) in replica.rows(table) {
             let name = row.get("name").and_then(Datum::str).unwrap_or_default();
-            let said = row.get(column).map(Datum::string_map).unwrap_or_default();
-            for key in keys
-                .split_whitespace()
-                .filter(|k| said.contains_key(&**k))
-            {
+            let said = row.get(*column).map(Datum::string_map).unwrap_or_default();
+            for key in keys.split_whitespace().filter(|k| said.contains_key(&**k)) {
                 out.insert(format!("{table} {name}: {column}:{key}"));
             }
         }
