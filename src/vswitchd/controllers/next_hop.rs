@@ -34,10 +34,23 @@ impl NextHops {
         bridge: &str,
         now: Nanos,
     ) -> BTreeSet<EthAddr> {
+        self.refresh_from(remotes, bridge, now, || {
+            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+            (read("/proc/net/route"), read("/proc/net/arp"))
+        })
+    }
+
+    /// As [`NextHops::refresh`]; `tables` reads the routes and the neighbours.
+    fn refresh_from(
+        &mut self,
+        remotes: &BTreeSet<Ipv4Addr>,
+        bridge: &str,
+        now: Nanos,
+        tables: impl FnOnce() -> (String, String),
+    ) -> BTreeSet<EthAddr> {
         let same = remotes.iter().eq(self.known.keys());
         if !same || now >= self.due && !remotes.is_empty() {
-            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-            let (routes, neighbours) = (read("/proc/net/route"), read("/proc/net/arp"));
+            let (routes, neighbours) = tables();
             let find = |ip: &Ipv4Addr| (*ip, look_up(*ip, &routes, &neighbours, bridge));
             self.known = remotes.iter().map(find).collect();
             let complete = self.known.values().all(Option::is_some);
@@ -145,19 +158,25 @@ IP address       HW type     Flags       HW address            Mask     Device
         assert_eq!(neighbour(NEIGHBOURS, at("192.0.0.1"), "eth0"), None);
     }
 
+    #[cfg(target_endian = "little")]
     #[test]
     fn looked_up_again_soon_while_unknown() {
         let mut hops = NextHops::default();
         let t = Nanos::from_millis;
-        let nowhere = BTreeSet::from(["240.0.0.1".parse().unwrap()]);
-        assert!(hops.refresh(&nowhere, "br0", t(0)).is_empty());
-        assert_eq!(hops.due, t(1000));
-        hops.refresh(&nowhere, "br0", t(999));
-        assert_eq!(hops.due, t(1000));
-        hops.refresh(&nowhere, "br0", t(1000));
-        assert_eq!(hops.due, t(2000));
-        hops.refresh(&BTreeSet::new(), "br0", t(1001));
-        assert_eq!(hops.due, t(11_001));
+        let mut at = |ips: &[&str], ms| {
+            let remotes = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+            let tables = || (ROUTES.to_owned(), NEIGHBOURS.to_owned());
+            let known = hops.refresh_from(&remotes, "br0", t(ms), tables);
+            (known.len(), hops.due)
+        };
+        // A neighbour that does not answer yet.
+        assert_eq!(at(&["192.0.0.7"], 0), (0, t(1000)));
+        assert_eq!(at(&["192.0.0.7"], 999), (0, t(1000)));
+        assert_eq!(at(&["192.0.0.7"], 1000), (0, t(2000)));
+        // Other remotes: at once, and behind a gateway that is known.
+        assert_eq!(at(&["10.0.0.7"], 1001), (1, t(11_001)));
+        assert_eq!(at(&["10.0.0.7", "192.0.0.7"], 1002), (1, t(2002)));
+        assert_eq!(at(&[], 1003), (0, t(11_003)));
     }
 
     proptest! {
