@@ -101,6 +101,7 @@ options = { taste = "sweet" }
 class = "afxdp"
 [bridge.br0.port.p4]
 class = "afxdp"
+options = { multi-buffer = false }
 [bridge.br0.port.missing]
 class = "afxdp"
 [bridge.br0.port.odd]

@@ -68,7 +68,7 @@ fn an_emptied_database_is_not_believed_at_once() {
     // It goes, and returns as it was: nothing changes, not even a rule.
     v.stop_serving();
     until("the loss is noticed", || {
-        v.log().contains("connection dropped")
+        v.log().contains("connection closed by peer")
     });
     lab.ping(2, 1);
     v.serve("conf.db");

@@ -432,7 +432,7 @@ fn no_headroom_is_made_up_for() {
 #[test]
 fn what_this_datapath_does_not_do_is_refused() {
     use super::compile;
-    assert!(compile(&[Action::Ct(Box::default())]).is_err());
+    assert!(compile(&[Action::TunnelPop(OdpPort(1))]).is_err());
     assert!(compile(&[Action::Clone(vec![Action::TunnelPop(OdpPort(1))])]).is_err());
     let mut deep = vec![Action::Output(OdpPort(1))];
     for _ in 0..17 {

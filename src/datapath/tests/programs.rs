@@ -188,10 +188,7 @@ fn packets_that_are_handed_in_are_run_and_booked() {
     let set = Action::Set(odp::SetKey::Ethernet { src: mac, dst: mac });
     assert_eq!(run(vec![set, Action::Output(p2)]), Ok(()));
     assert_eq!(b.sent("p2")[0][..6], mac.0);
-    assert_eq!(
-        run(vec![Action::Ct(Box::default())]),
-        Err(DpifError::Invalid)
-    );
+    assert_eq!(run(vec![Action::TunnelPop(p2)]), Err(DpifError::Invalid));
     assert_eq!(run(vec![Action::Recirc(4)]), Ok(()));
     b.balanced();
     let account = b.dp.ledger()[&OdpPort(1)].clone();
