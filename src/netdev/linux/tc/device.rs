@@ -240,9 +240,8 @@ impl Tc {
                 return Ok(());
             }
         }
-        if !matches!(s.root, Root::Own) {
-            self.remove(s).map_err(|e| self.error("delete qdisc", e))?;
-        }
+        // Whatever was found: a qdisc that somebody put there may not be told when it is asked for (noqueue).
+        self.remove(s).map_err(|e| self.error("delete qdisc", e))?;
         let done = self.add(&new);
         self.link.set_classful(done.is_ok() && kind.has_classes());
         match done {

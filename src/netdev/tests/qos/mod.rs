@@ -134,6 +134,12 @@ fn what_an_earlier_switch_left_is_taken_over_and_what_is_foreign_goes() {
     assert!(sh("tc qdisc show dev va").contains("tbf"), "left alone");
     a.set_qos("", &QosDetails::new()).unwrap();
     assert!(!sh("tc qdisc show dev va").contains("tbf"));
+
+    // The kernel shows this one to nobody who asks for the root.
+    sh("tc qdisc add dev va root noqueue");
+    a.set_qos("linux-htb", &details(&[("max-rate", "8000000")]))
+        .unwrap();
+    assert!(sh("tc qdisc show dev va").contains("htb"));
 }
 
 #[test]
