@@ -28,6 +28,7 @@ mod slice;
 mod status;
 mod switch;
 mod unixctl;
+mod user;
 mod vconn;
 mod vlog;
 

@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) unixctl: Option<PathBuf>,
     /// Keep all memory resident.
     pub(crate) mlockall: bool,
+    /// Whom to become (`USER[:GROUP]`).
+    pub(crate) user: Option<String>,
     /// Where syslog is (`--syslog-method`).
     pub(crate) syslog_method: Option<String>,
     /// `HOST:PORT` of a further syslog, over UDP.
@@ -82,6 +84,7 @@ impl Options {
             verbose: Vec::new(),
             unixctl: None,
             mlockall: false,
+            user: None,
             syslog_method: None,
             syslog_target: None,
             tls: TlsModel::default(),

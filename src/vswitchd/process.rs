@@ -99,14 +99,15 @@ fn or_default(path: &Path, default: PathBuf) -> PathBuf {
     }
 }
 
+fn log_path(options: &Options) -> Option<PathBuf> {
+    let default = paths::logdir().join(format!("{}.log", options.program));
+    Some(or_default(options.log_file.as_ref()?, default))
+}
+
 fn open_log(options: &Options) -> Result<(), String> {
-    let Some(path) = &options.log_file else {
+    let Some(path) = log_path(options) else {
         return Ok(());
     };
-    let path = or_default(
-        path,
-        paths::logdir().join(format!("{}.log", options.program)),
-    );
     let opened = vlog::vlog().open_file(&path);
     let why = |e| crate::vconn::reason(&e);
     opened.map_err(|e| format!("{} for logging: {}", path.display(), why(e)))
@@ -114,6 +115,9 @@ fn open_log(options: &Options) -> Result<(), String> {
 
 fn serve(options: &Options) -> Result<(), String> {
     let program = &options.program;
+    if let Some(user) = &options.user {
+        crate::user::become_user(user, log_path(options).as_deref())?;
+    }
     let rundir = paths::rundir();
     let made = std::fs::create_dir_all(&rundir);
     made.map_err(|e| format!("{}: {e}", rundir.display()))?;

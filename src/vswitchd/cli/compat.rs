@@ -186,11 +186,7 @@ fn apply(options: &mut Options, name: &str, value: String) -> Result<(), String>
         "peer-ca-cert" => options.tls.peer_ca_cert = Some(PathBuf::from(value)),
         "ssl-protocols" => options.tls.protocols = Some(value),
         "ssl-ciphers" => options.tls.ciphers = Some(value),
-        "user" => {
-            return Err(format!(
-                "--user={value}: cannot change user: start as that user, with the capabilities that ports need"
-            ));
-        }
+        "user" => options.user = Some(value),
         // Taken for the sake of the peer's scripts; confinement is always on.
         _ => {}
     }
@@ -232,6 +228,7 @@ SSL options:
 Daemon options:
   --detach                run in background as daemon
   --monitor               creates a process to monitor this daemon
+  --user=username[:group] changes the effective daemon user:group
   --no-chdir              do not chdir to '/'
   --pidfile[=FILE]        create pidfile (default: {rundir}/{program}.pid)
   --overwrite-pidfile     with --pidfile, start even if already running
@@ -306,7 +303,7 @@ mod tests {
             &["--dpdk"],
             "Using --dpdk to configure DPDK is not supported.",
         );
-        fails(&["--user=x"], "cannot change user");
+        assert!(matches!(run(&["--user=x:y"]), Parsed::Run(o) if o.user.as_deref() == Some("x:y")));
         assert!(matches!(run(&["--pidf=/x"]), Parsed::Run(o) if o.pidfile == Some("/x".into())));
         assert!(
             matches!(run(&["-V"]), Parsed::Print(_))
