@@ -2,7 +2,7 @@
 //!
 //! Attaching goes through the modes asked for, best first, and takes the first in which the program
 //! attaches and every queue's socket binds. The kernel lets go of a closed socket's queue (and of a closed
-//! program) some 20 ms late, so EBUSY is tried again for half a second.
+//! program) some 20 ms late, seconds on a machine that is busy with its devices, so EBUSY is tried again for a while.
 
 use super::config::{Choice, Mode, Options};
 use super::gather::PARTS_MAX;
@@ -25,8 +25,11 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// How long EBUSY is not believed, and how often it is asked about.
+/// How long EBUSY is not believed, and how often it is asked about. The kernel lets go of a socket's queue in a work
+/// item of its own, which waits for RCU and for every device that is being set up or taken down: where the socket
+/// before was ours, nobody else is to be suspected for a good while.
 const BUSY_NS: u64 = 500_000_000;
+const BUSY_OWN_NS: u64 = 10_000_000_000;
 const BUSY_STEP: Duration = Duration::from_millis(10);
 
 /// Ethernet header and two VLAN tags, which an MTU does not count.
@@ -90,6 +93,19 @@ struct Queue {
     budget_set: bool,
     /// Kept until the last descriptor of the socket is closed.
     place: Arc<Place>,
+    /// Interface index of the device.
+    index: u32,
+}
+
+impl Drop for Queue {
+    /// The socket goes now, unless somebody still has the ring.
+    fn drop(&mut self) {
+        let mut released = lock(&RELEASED);
+        match *lock(&self.rx) {
+            Some(_) => released.insert(self.index, monotonic_ns()),
+            None => released.remove(&self.index),
+        };
+    }
 }
 
 /// How packets lie in memory.
@@ -163,6 +179,21 @@ fn kernel_multi_buffer() -> bool {
     *KNOWN.get_or_init(sockopt::knows_multi_buffer)
 }
 
+/// When this process last let go of a socket, by interface index.
+static RELEASED: Mutex<BTreeMap<u32, u64>> = Mutex::new(BTreeMap::new());
+
+/// How long a device's EBUSY is not believed.
+fn patience(index: u32) -> u64 {
+    let now = monotonic_ns();
+    let mut released = lock(&RELEASED);
+    released.retain(|_, at| now.saturating_sub(*at) < BUSY_OWN_NS);
+    if released.contains_key(&index) {
+        BUSY_OWN_NS
+    } else {
+        BUSY_NS
+    }
+}
+
 /// Repeats `f` while it says EBUSY, until `deadline_ns`.
 fn patiently<T>(deadline_ns: u64, mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
@@ -186,6 +217,8 @@ struct Attempt<'a> {
     info: LinkInfo,
     options: Options,
     shared: &'a Arc<Shared>,
+    /// How long EBUSY is not believed.
+    patience_ns: u64,
     /// The program, kept while the next mode runs it in the same place.
     program: Option<(bool, Program)>,
 }
@@ -223,7 +256,7 @@ impl Attempt<'_> {
 
     /// Attaches in one mode.
     fn try_mode(&mut self, mode: Mode) -> Result<Attachment, NetdevError> {
-        let deadline = monotonic_ns() + BUSY_NS;
+        let deadline = monotonic_ns() + self.patience_ns;
         let layout = Layout::needed(self.link, self.info.mtu, &self.options)?;
         let driver = mode != Mode::Generic;
         let index = self.info.index;
@@ -285,6 +318,7 @@ impl Attempt<'_> {
             statistics,
             budget_set,
             place,
+            index: self.info.index,
         })
     }
 
@@ -300,7 +334,7 @@ impl Attempt<'_> {
             if how != usual {
                 return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
             }
-            let deadline = monotonic_ns() + BUSY_NS;
+            let deadline = monotonic_ns() + self.patience_ns;
             return patiently(deadline, || Place::shared(how)).map(Arc::new);
         }
         Place::private(how).map(Arc::new)
@@ -392,6 +426,7 @@ impl Class for Afxdp {
         let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
         let mut attempt = Attempt {
             link,
+            patience_ns: patience(info.index),
             info,
             options,
             shared: &self.shared,
