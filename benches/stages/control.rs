@@ -6,13 +6,14 @@ use base::clock::Nanos;
 use base::sync::Arc;
 use classifier::{Classifier, LATEST, MiniMatch, RuleKey, Ruled};
 use flow::{Mask, OdpPort, OfPort};
+use odp::Features;
 use ofproto::Ofproto;
 use openflow::{
     DecodeCx, EncodeCx, FlowModCommand, Message, Names, Protocols, Version, parse_flow_mod,
 };
 use std::hint::black_box;
 use wire::{Ipv4, U16};
-use xlate::{BridgeId, BundleId, Features, Input, Snapshot, XBridge, XBundle, XPort};
+use xlate::{BridgeId, BundleId, Input, Snapshot, XBridge, XBundle, XPort};
 
 pub(crate) const STAGES: &[(&str, Maker)] = &[
     ("classifier lookup", classifier_lookup),
@@ -141,7 +142,13 @@ fn translate() -> Stage {
             XBundle::new(BundleId(u32::from(i)), &name, port),
         );
     }
-    let mut snapshot = Snapshot::new(Features::default(), Arc::default());
+    let mut snapshot = Snapshot::new(
+        Features {
+            explicit_drop_action: false,
+            ..Features::all()
+        },
+        Arc::default(),
+    );
     snapshot.insert(Arc::new(bridge));
     let flows: Vec<_> = (0..RUN).map(key).collect();
     let first = xlate::translate(&snapshot, Input::new(id, &flows[0], Nanos::ZERO));

@@ -32,7 +32,6 @@ pub struct Backer {
     pub(crate) recirc: Arc<RecircTable>,
     found: Features,
     pub(crate) in_force: Features,
-    pub(crate) vlan_limit: u32,
     pub(crate) publisher: Publisher,
     bridges_made: u64,
     pub(crate) meter_ids: MeterIds,
@@ -69,8 +68,7 @@ impl Backer {
         clear(&*dpif, &name);
         let found = probe::probe(&*dpif, options.vlan_limit);
         let recirc = Arc::new(RecircTable::default());
-        let for_xlate = features::for_translation(&found, options.vlan_limit);
-        let snapshot = Snapshot::new(for_xlate, recirc.clone());
+        let snapshot = Snapshot::new(found.clone(), recirc.clone());
         let world = Arc::new(World::new(clock.clone(), snapshot, options.sink));
         let udpif = Udpif::new(
             dpif.clone(),
@@ -91,7 +89,6 @@ impl Backer {
             recirc,
             in_force: found.clone(),
             found,
-            vlan_limit: options.vlan_limit,
             publisher: Publisher::default(),
             bridges_made: 0,
             meter_ids: MeterIds::default(),

@@ -164,40 +164,6 @@ fn parse(found: Value, text: &str) -> Result<Value, &'static str> {
     }
 }
 
-/// The same as translation knows them.
-#[must_use]
-pub fn for_translation(f: &Features, vlan_limit: u32) -> xlate::Features {
-    xlate::Features {
-        masked_set_action: f.masked_set_action,
-        tnl_push_pop: f.tnl_push_pop,
-        ufid: f.ufid,
-        trunc: f.trunc,
-        clone: f.clone,
-        sample_nesting: f.sample_nesting,
-        ct_eventmask: f.ct_eventmask,
-        ct_clear: f.ct_clear,
-        max_hash_alg: f.max_hash_alg,
-        check_pkt_len: f.check_pkt_len,
-        ct_timeout: f.ct_timeout,
-        explicit_drop_action: f.explicit_drop_action,
-        lb_output_action: f.lb_output_action,
-        ct_all_zero_nat: f.ct_all_zero_nat,
-        add_mpls: f.add_mpls,
-        max_vlan_headers: f.max_vlan_headers,
-        max_mpls_depth: f.max_mpls_depth,
-        recirc: f.recirc,
-        ct_state: f.ct_state,
-        ct_zone: f.ct_zone,
-        ct_mark: f.ct_mark,
-        ct_label: f.ct_label,
-        ct_state_nat: f.ct_state_nat,
-        ct_orig_tuple: f.ct_orig_tuple,
-        ct_orig_tuple6: f.ct_orig_tuple6,
-        nd_ext: f.nd_ext,
-        vlan_limit,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,7 +172,7 @@ mod tests {
     fn texts_are_those_of_the_peer() {
         let found = Features {
             max_vlan_headers: 1,
-            ..Features::userspace()
+            ..Features::all()
         };
         let text = show(&found);
         assert!(text.starts_with("Masked set action: Yes\nTunnel push pop: Yes\nUfid: Yes\n"));

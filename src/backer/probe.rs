@@ -270,7 +270,7 @@ mod tests {
         let f = probe(&*d, 1);
         let want = Features {
             max_vlan_headers: 1,
-            ..Features::userspace()
+            ..Features::all()
         };
         assert_eq!(f, want);
         assert_eq!(probe(&*d, 2).max_vlan_headers, 2);

@@ -6,7 +6,6 @@
 
 use crate::backer::Backer;
 use crate::bridge::Iface;
-use crate::features;
 use base::sync::Arc;
 use flow::{OdpPort, OfPort};
 use std::collections::{BTreeSet, HashMap};
@@ -65,8 +64,7 @@ impl Backer {
         self.draw_images();
         self.publisher.version += 1;
         self.publisher.waiting = false;
-        let for_xlate = features::for_translation(&self.in_force, self.vlan_limit);
-        let mut snapshot = Snapshot::new(for_xlate, self.recirc.clone());
+        let mut snapshot = Snapshot::new(self.in_force.clone(), self.recirc.clone());
         snapshot.version = self.publisher.version;
         snapshot.ct_timeouts = self.ct_timeouts.by_zone().clone();
         let (mut ofprotos, mut devices) = (HashMap::new(), HashMap::new());

@@ -8,13 +8,13 @@ use crate::error::DpifError;
 use crate::meter::{MeterConfig, MeterCounts, MeterLimits};
 use crate::offload::{Offload, Switch};
 use crate::types::{
-    Done, DpStats, Dpif, DpifPort, Execute, Features, FlowDump, FlowDumpThread, FlowGet, FlowInfo,
-    FlowPut, FlowSelect, Op, PortChange, PortSpec, Ticket, Upcall,
+    Done, DpStats, Dpif, DpifPort, Execute, FlowDump, FlowDumpThread, FlowGet, FlowInfo, FlowPut,
+    FlowSelect, Op, PortChange, PortSpec, Ticket, Upcall,
 };
 use crate::{help, log};
 use base::clock::{Clock, Nanos};
 use base::sync::Arc;
-use odp::{Actions, DropReason, OdpPort, Ufid};
+use odp::{Actions, DropReason, Features, OdpPort, Ufid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -30,10 +30,10 @@ pub use error::DpifError;
 pub use format::format_flow;
 pub use front::Front;
 pub use meter::{MeterBand, MeterConfig, MeterCounts, MeterLimits};
-pub use odp::{FlowStats, OdpPort, Ufid};
+pub use odp::{Features, FlowStats, OdpPort, Ufid};
 pub use registry::{OpenMode, Registry, normalize_type, parse_name};
 pub use types::{
-    DpStats, Dpif, DpifPort, Execute, Features, FlowDel, FlowDump, FlowDumpThread, FlowGet,
-    FlowInfo, FlowPut, FlowSelect, Op, ParkToken, PmdId, PortChange, PortSpec, Provider, PutFlags,
-    Resume, Ticket, Upcall, UpcallKind,
+    DpStats, Dpif, DpifPort, Execute, FlowDel, FlowDump, FlowDumpThread, FlowGet, FlowInfo,
+    FlowPut, FlowSelect, Op, ParkToken, PmdId, PortChange, PortSpec, Provider, PutFlags, Resume,
+    Ticket, Upcall, UpcallKind,
 };

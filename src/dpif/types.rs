@@ -6,7 +6,7 @@ use crate::meter::{MeterConfig, MeterCounts, MeterLimits};
 use base::clock::Nanos;
 use base::sync::Arc;
 use flow::{Flow, Mask};
-use odp::{Actions, FlowStats, OdpPort, Ufid, Userspace};
+use odp::{Actions, Features, FlowStats, OdpPort, Ufid, Userspace};
 use packet::Frame;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -187,38 +187,6 @@ pub trait Dpif: Send + Sync + Debug {
     fn drops(&self) -> Vec<(OdpPort, odp::DropReason, u64)>;
     /// The concrete datapath, for commands that belong to one provider.
     fn as_any(&self) -> &dyn std::any::Any;
-}
-
-/// What a datapath can do. Probed by the backer, settable down by `dpif/set-dp-features`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "names are those of dpif/show-dp-features")]
-pub struct Features {
-    pub masked_set_action: bool,
-    pub tnl_push_pop: bool,
-    pub ufid: bool,
-    pub trunc: bool,
-    pub clone: bool,
-    pub sample_nesting: u32,
-    pub ct_eventmask: bool,
-    pub ct_clear: bool,
-    pub max_hash_alg: u32,
-    pub check_pkt_len: bool,
-    pub ct_timeout: bool,
-    pub explicit_drop_action: bool,
-    pub lb_output_action: bool,
-    pub ct_all_zero_nat: bool,
-    pub add_mpls: bool,
-    pub max_vlan_headers: u32,
-    pub max_mpls_depth: u32,
-    pub recirc: bool,
-    pub ct_state: bool,
-    pub ct_zone: bool,
-    pub ct_mark: bool,
-    pub ct_label: bool,
-    pub ct_state_nat: bool,
-    pub ct_orig_tuple: bool,
-    pub ct_orig_tuple6: bool,
-    pub nd_ext: bool,
 }
 
 /// Totals of a datapath.

@@ -7,6 +7,7 @@
 pub mod action;
 pub mod drops;
 pub mod execute;
+pub mod features;
 pub mod text;
 pub mod ufid;
 pub mod userspace;
@@ -15,6 +16,7 @@ pub use action::{
     Action, Actions, CtAction, HashAlg, NatAction, NatRange, NshPush, SetKey, TunnelPush, VportType,
 };
 pub use drops::DropReason;
+pub use features::Features;
 pub use flow::OdpPort;
 pub use text::{ActionsError, NoOdpNames, OdpNames, format_actions, parse_actions};
 pub use ufid::{FlowStats, Ufid};

@@ -28,7 +28,6 @@ mod ctx;
 pub mod deps;
 pub mod effects;
 mod encap;
-pub mod features;
 mod freeze;
 mod group;
 mod hash;
@@ -58,7 +57,6 @@ mod xvlan;
 pub use bond::LacpStatus;
 pub use deps::{Deps, LookupDep, MacDep};
 pub use effects::{Effect, Event};
-pub use features::Features;
 pub use output::{Input, Output, Start, XlateError};
 pub use port::{
     BfdFilter, BondMode, BundleId, CfmFilter, ErspanConfig, FromFlow, PacketTypeMode, PriorityTags,

@@ -5,12 +5,12 @@
 //! traffic (MAC tables, recirculation ids) and what has its own versions (OpenFlow tables) is reached
 //! through it.
 
-use crate::features::Features;
 use crate::port::{BundleId, VlanSet, XBundle, XPort};
 use crate::recirc::RecircTable;
 use base::sync::{Arc, Counter, RwLock};
 use flow::{OdpPort, OfPort};
 use l2::MacTable;
+use odp::Features;
 use std::collections::{BTreeMap, HashMap};
 
 /// A bridge's uuid.

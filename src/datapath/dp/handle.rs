@@ -52,32 +52,10 @@ impl Ticket for UnderWay<'_> {
 /// What this datapath can do.
 fn features() -> Features {
     Features {
-        masked_set_action: true,
         tnl_push_pop: false,
-        ufid: true,
-        trunc: true,
-        clone: true,
         sample_nesting: NESTING_SHOWN,
-        ct_eventmask: true,
-        ct_clear: true,
-        max_hash_alg: 1,
-        check_pkt_len: true,
-        ct_timeout: true,
-        explicit_drop_action: true,
         lb_output_action: false,
-        ct_all_zero_nat: true,
-        add_mpls: true,
-        max_vlan_headers: 2,
-        max_mpls_depth: 3,
-        recirc: true,
-        ct_state: true,
-        ct_zone: true,
-        ct_mark: true,
-        ct_label: true,
-        ct_state_nat: true,
-        ct_orig_tuple: true,
-        ct_orig_tuple6: true,
-        nd_ext: true,
+        ..Features::all()
     }
 }
 

@@ -29,13 +29,13 @@ mod upcalls;
 
 use crate::error::DpifError;
 use crate::types::{
-    DpStats, Dpif, DpifPort, Features, FlowDump, FlowInfo, FlowSelect, Op, PmdId, PortChange,
-    PortSpec, Provider, Upcall,
+    DpStats, Dpif, DpifPort, FlowDump, FlowInfo, FlowSelect, Op, PmdId, PortChange, PortSpec,
+    Provider, Upcall,
 };
 use base::clock::Clock;
 use base::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, Seq, lock};
 use flows::Flows;
-use odp::{DropReason, OdpPort};
+use odp::{DropReason, Features, OdpPort};
 use ports::Ports;
 use run::Ledger;
 use std::collections::BTreeMap;
@@ -146,7 +146,7 @@ impl Core {
             upcall_seq: Seq::new(),
             state: Mutex::new(State {
                 destroyed: false,
-                features: Features::userspace(),
+                features: Features::all(),
                 pmds: vec![PmdId::NON_PMD],
                 refuse_puts: None,
                 ports: Ports::new(name),
@@ -205,41 +205,6 @@ impl FakeDpif {
     /// Makes every put fail, or again work.
     pub fn refuse_puts(&self, error: Option<DpifError>) {
         self.state().refuse_puts = error;
-    }
-}
-
-impl Features {
-    /// What the userspace datapath can do.
-    #[must_use]
-    pub fn userspace() -> Self {
-        Self {
-            masked_set_action: true,
-            tnl_push_pop: true,
-            ufid: true,
-            trunc: true,
-            clone: true,
-            sample_nesting: 10,
-            ct_eventmask: true,
-            ct_clear: true,
-            max_hash_alg: 1,
-            check_pkt_len: true,
-            ct_timeout: true,
-            explicit_drop_action: true,
-            lb_output_action: true,
-            ct_all_zero_nat: true,
-            add_mpls: true,
-            max_vlan_headers: 2,
-            max_mpls_depth: 3,
-            recirc: true,
-            ct_state: true,
-            ct_zone: true,
-            ct_mark: true,
-            ct_label: true,
-            ct_state_nat: true,
-            ct_orig_tuple: true,
-            ct_orig_tuple6: true,
-            nd_ext: true,
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::*;
 use base::clock::Nanos;
 use base::sync::{Arc, write};
 use flow::{ExactFlow, Flow, NoNames, OdpPort, OfPort};
+use odp::Features;
 use ofproto::Ofproto;
 use openflow::{FlowModCommand, Names, parse_flow_mod};
 
@@ -31,7 +32,8 @@ impl Rig {
                 Features {
                     // There are no routes here: tunnels are the datapath's.
                     tnl_push_pop: false,
-                    ..Features::default()
+                    explicit_drop_action: false,
+                    ..Features::all()
                 },
                 Arc::default(),
             ),

@@ -1,6 +1,6 @@
-//! What the datapath can do: decides which actions translation may emit.
+//! What a datapath can do: decides which actions translation may emit.
 
-/// Names are those of `dpif/show-dp-features`; the backer copies them from its datapath.
+/// What a datapath can do. Probed by the backer, settable down by `dpif/set-dp-features`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "names are those of dpif/show-dp-features")]
 pub struct Features {
@@ -19,9 +19,9 @@ pub struct Features {
     pub lb_output_action: bool,
     pub ct_all_zero_nat: bool,
     pub add_mpls: bool,
-    /// VLAN tags the datapath can match.
+    /// VLAN tags it can match.
     pub max_vlan_headers: u32,
-    /// MPLS labels the datapath can match.
+    /// MPLS labels it can match.
     pub max_mpls_depth: u32,
     pub recirc: bool,
     pub ct_state: bool,
@@ -32,14 +32,12 @@ pub struct Features {
     pub ct_orig_tuple: bool,
     pub ct_orig_tuple6: bool,
     pub nd_ext: bool,
-    /// `other_config:vlan-limit`: VLAN tags rules may match.
-    pub vlan_limit: u32,
 }
 
-impl Default for Features {
-    /// Everything the userspace datapath can do; explicit drops off, as Open vSwitch has it by default
-    /// for its test datapath's text.
-    fn default() -> Self {
+impl Features {
+    /// Everything that there is.
+    #[must_use]
+    pub const fn all() -> Self {
         Self {
             masked_set_action: true,
             tnl_push_pop: true,
@@ -52,7 +50,7 @@ impl Default for Features {
             max_hash_alg: 1,
             check_pkt_len: true,
             ct_timeout: true,
-            explicit_drop_action: false,
+            explicit_drop_action: true,
             lb_output_action: true,
             ct_all_zero_nat: true,
             add_mpls: true,
@@ -67,7 +65,6 @@ impl Default for Features {
             ct_orig_tuple: true,
             ct_orig_tuple6: true,
             nd_ext: true,
-            vlan_limit: 1,
         }
     }
 }
