@@ -266,6 +266,9 @@ pub trait Device: Send + Sync + Debug {
     }
 }
 
+/// Bursts that one drain throws away at most.
+const DRAIN_MAX: usize = 1024;
+
 /// A queue that packets come out of. Owned by one packet thread.
 pub trait RxQueue: Send + Debug {
     /// Appends received frames to `batch` (as many as fit and are there). Never blocks. Frames arrive
@@ -275,8 +278,20 @@ pub trait RxQueue: Send + Debug {
     /// # Errors
     /// [`NetdevError::Gone`] when the device disappeared; the thread then stops polling this queue.
     fn recv(&mut self, batch: &mut Batch) -> Result<usize, NetdevError>;
-    /// Throws away everything queued; returns how many packets that were.
-    fn drain(&mut self) -> u64;
+    /// Throws away everything queued, within bounds where more comes all the time; returns how many packets that
+    /// were.
+    fn drain(&mut self) -> u64 {
+        let mut n = 0;
+        let mut batch = Batch::new();
+        for _ in 0..DRAIN_MAX {
+            match self.recv(&mut batch) {
+                Ok(got) if got > 0 => n += got as u64,
+                _ => break,
+            }
+            batch.release_all();
+        }
+        n
+    }
     /// A descriptor that polls readable when packets wait. Queues without one are polled on a timer.
     fn fd(&self) -> Option<std::os::fd::RawFd> {
         None

@@ -19,9 +19,6 @@ use packet::{BATCH_MAX, Batch, Frame};
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// Batches thrown away by one drain at most; what comes in faster than that cannot be drained.
-const DRAIN_MAX: usize = 4096;
-
 /// The provider of class `system`.
 #[derive(Debug, Default)]
 pub struct SystemProvider;
@@ -130,19 +127,6 @@ impl RxQueue for SystemRx {
         let n = self.landing.land(&arrivals, batch);
         self.link.qos.police_rx(batch, before);
         Ok(n)
-    }
-
-    fn drain(&mut self) -> u64 {
-        let mut n = 0;
-        let mut batch = Batch::new();
-        for _ in 0..DRAIN_MAX {
-            match self.recv(&mut batch) {
-                Ok(got) if got > 0 => n += got as u64,
-                _ => break,
-            }
-            batch.release_all();
-        }
-        n
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -30,9 +30,6 @@ const TUN_F_TSO_ECN: u32 = 0x8;
 const TUN_F_USO4: u32 = 0x20;
 const TUN_F_USO6: u32 = 0x40;
 
-/// Batches thrown away by one drain at most.
-const DRAIN_MAX: usize = 4096;
-
 /// The provider of class `tap` or `internal`.
 #[derive(Debug)]
 pub struct TapProvider {
@@ -207,19 +204,6 @@ impl RxQueue for TapRx {
         let n = self.landing.land(&arrivals, batch);
         self.link.qos.police_rx(batch, before);
         Ok(n)
-    }
-
-    fn drain(&mut self) -> u64 {
-        let mut n = 0;
-        let mut batch = Batch::new();
-        for _ in 0..DRAIN_MAX {
-            match self.recv(&mut batch) {
-                Ok(got) if got > 0 => n += got as u64,
-                _ => break,
-            }
-            batch.release_all();
-        }
-        n
     }
 
     fn fd(&self) -> Option<RawFd> {

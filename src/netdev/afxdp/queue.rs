@@ -18,8 +18,6 @@ use base::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use packet::{Batch, Frame, RxFlags};
 use std::os::fd::RawFd;
 
-/// Packets thrown away by one drain at most, in batches.
-const DRAIN_MAX: usize = 4096;
 /// A tx ring from which nothing comes back for so long is stuck, nanoseconds.
 const STUCK_NS: u64 = 1_000_000_000;
 
@@ -118,19 +116,6 @@ impl RxQueue for Rx {
         }
         self.link.qos.police_rx(batch, before);
         Ok(n)
-    }
-
-    fn drain(&mut self) -> u64 {
-        let mut n = 0;
-        let mut batch = Batch::new();
-        for _ in 0..DRAIN_MAX {
-            match self.recv(&mut batch) {
-                Ok(got) if got > 0 => n += got as u64,
-                _ => break,
-            }
-            batch.release_all();
-        }
-        n
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -15,9 +15,6 @@ use crate::outgoing::{ETH_BYTES, finish_and_send, fits};
 use base::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use packet::{BATCH_MAX, Batch, Frame, PoolOwner};
 
-/// Bursts thrown away by one drain at most: a device may make packets without end.
-const DRAIN_MAX: usize = 256;
-
 /// The queues of a port as it was last set up.
 #[derive(Debug)]
 pub(super) struct Queues {
@@ -105,19 +102,6 @@ impl RxQueue for Rx {
         let n = burst::receive(self.library, self.pool, self.id, batch, malformed);
         self.queues.shared.qos.police_rx(batch, before);
         Ok(n)
-    }
-
-    fn drain(&mut self) -> u64 {
-        let mut n = 0;
-        let mut batch = Batch::new();
-        for _ in 0..DRAIN_MAX {
-            match self.recv(&mut batch) {
-                Ok(got) if got > 0 => n += got as u64,
-                _ => break,
-            }
-            batch.release_all();
-        }
-        n
     }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {

@@ -14,9 +14,6 @@ use base::sync::{Arc, Ordering};
 use packet::{BATCH_MAX, Batch, Frame, HeapPool};
 use std::os::fd::RawFd;
 
-/// Bursts thrown away by one drain at most.
-const DRAIN_MAX: usize = 4096;
-
 /// Out of the guest.
 #[derive(Debug)]
 pub(super) struct VhostRx {
@@ -109,19 +106,6 @@ impl RxQueue for VhostRx {
         let n = batch.len() - before;
         self.shared.qos.police_rx(batch, before);
         Ok(n)
-    }
-
-    fn drain(&mut self) -> u64 {
-        let mut n = 0;
-        let mut batch = Batch::new();
-        for _ in 0..DRAIN_MAX {
-            match self.recv(&mut batch) {
-                Ok(got) if got > 0 => n += got as u64,
-                _ => break,
-            }
-            batch.release_all();
-        }
-        n
     }
 
     fn fd(&self) -> Option<RawFd> {
