@@ -17,7 +17,7 @@ use crate::wild::Site;
 use crate::xvlan::{self, XVlan};
 use base::sync::read;
 use flow::{OfPort, Vlan};
-use l2::Sighting;
+use l2::{MacTable, PortKey, Sighting};
 use wire::ethernet::{ETH_TYPE_ARP, is_vlan_type};
 use wire::{EthAddr, Ipv4, U16};
 
@@ -216,25 +216,33 @@ impl<'a> Ctx<'a> {
     /// The sender was not known to be there.
     fn moves(&self, seen: &Sighting) -> bool {
         let macs = read(&self.bridge.macs);
+        let before = self
+            .learned_here(&macs, seen.vlan, seen.mac)
+            .or_else(|| macs.lookup(seen.vlan, seen.mac));
         let after = macs.after_update(seen, self.now);
-        after.is_some() && after != macs.lookup(seen.vlan, seen.mac)
+        after.is_some() && after != before
+    }
+
+    /// Where an address will be when this translation's effects are applied, if it learned it.
+    fn learned_here(&self, macs: &MacTable, vlan: u16, mac: EthAddr) -> Option<PortKey> {
+        if !self.may_learn {
+            return None;
+        }
+        self.out.effects.iter().rev().find_map(|e| match e {
+            Effect::MacLearn { bridge, seen, .. }
+                if *bridge == self.bridge.id && seen.vlan == vlan && seen.mac == mac =>
+            {
+                macs.after_update(seen, self.now)
+            }
+            _ => None,
+        })
     }
 
     /// Where an address is, with what this translation itself learned.
     fn lookup_mac(&mut self, vlan: u16, mac: EthAddr) -> Option<BundleId> {
         let macs = read(&self.bridge.macs);
         let known = macs.lookup(vlan, mac).map(BundleId::of);
-        let learned = self.out.effects.iter().rev().find_map(|e| match e {
-            Effect::MacLearn { bridge, seen, .. }
-                if self.may_learn
-                    && *bridge == self.bridge.id
-                    && seen.vlan == vlan
-                    && seen.mac == mac =>
-            {
-                macs.after_update(seen, self.now)
-            }
-            _ => None,
-        });
+        let learned = self.learned_here(&macs, vlan, mac);
         drop(macs);
         self.out.deps.macs.push(MacDep {
             bridge: self.bridge.id,

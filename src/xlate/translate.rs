@@ -64,7 +64,7 @@ fn failed(flow: &Flow, error: XlateError) -> Output {
     out.wildcards.0.recirc_id = U32::MAX_VALUE;
     out.wildcards.0.dl_type = U16::MAX_VALUE;
     out.wildcards.0.packet_type = U32::MAX_VALUE;
-    mark_tags(flow, &mut out.wildcards.0);
+    mark_tags(flow, false, &mut out.wildcards.0);
     out
 }
 
@@ -267,11 +267,12 @@ fn netflow(ctx: &mut Ctx<'_>) {
 }
 
 /// Which tags a packet has always matters: a datapath flow is for packets with the same headers. When nobody asked
-/// for the outer one, its VLAN matters too, as with the peer.
-fn mark_tags(upcall: &Flow, m: &mut Flow) {
+/// for the outer one (that it is not zero does not count), its VLAN matters too, as with the peer.
+fn mark_tags(upcall: &Flow, unasked: bool, m: &mut Flow) {
     let n = vlan_count(upcall);
-    if m.vlans[0].tci.get() == 0 {
-        m.vlans[0].tci = U16::new(Vlan::VID_MASK | Vlan::CFI);
+    let looked = m.vlans[0].tci.get() & !Vlan::CFI;
+    if m.vlans[0].tci.get() == 0 || unasked && looked.is_power_of_two() {
+        m.vlans[0].tci |= U16::new(Vlan::VID_MASK | Vlan::CFI);
     }
     for tag in &mut m.vlans[..n] {
         tag.tpid = U16::MAX_VALUE;
@@ -293,9 +294,10 @@ fn unmap_tunnel_options(ctx: &mut Ctx<'_>) {
 }
 
 fn finish(mut ctx: Ctx<'_>, upcall: &Flow) -> Output {
+    let unasked = ctx.wc.mask().0.vlans[0].tci.get() == 0;
     ctx.wc.reveal();
     ctx.unmark_meaningless();
-    ctx.wc.clear(|m| mark_tags(upcall, m));
+    ctx.wc.clear(|m| mark_tags(upcall, unasked, m));
     if ctx.action_bytes > ATTRIBUTE_MAX || too_many_outputs(&ctx.out.actions) {
         ctx.slow(SlowReason::ACTION);
     }

@@ -5,6 +5,7 @@ mod compat;
 use crate::options::{Options, Source};
 use crate::{daemon, paths, unixctl};
 use clap::{Parser, Subcommand};
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -101,10 +102,7 @@ pub(crate) fn main() -> ExitCode {
     if program == "ovs-vswitchd" {
         return match compat::parse(&program, &args[1..]) {
             compat::Parsed::Run(options) => crate::process::run(&options),
-            compat::Parsed::Print(text) => {
-                print!("{text}");
-                ExitCode::SUCCESS
-            }
+            compat::Parsed::Print(text) => say(&text),
             compat::Parsed::Fail(why) => {
                 eprintln!("{why}");
                 ExitCode::FAILURE
@@ -170,13 +168,25 @@ fn ask(target: Option<PathBuf>, verb: Verb) -> ExitCode {
     answer(outcome)
 }
 
+/// Prints; a reader that has seen enough and is gone is no reason to complain.
+fn say(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("ringway: standard output: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
 fn answer(outcome: unixctl::Outcome) -> ExitCode {
     match outcome {
         Ok(text) => {
-            if !text.is_empty() {
-                println!("{text}");
+            if text.is_empty() {
+                return ExitCode::SUCCESS;
             }
-            ExitCode::SUCCESS
+            say(&format!("{text}\n"))
         }
         Err(why) => {
             eprintln!("ringway: {why}");
