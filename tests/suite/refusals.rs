@@ -1,6 +1,7 @@
 //! What cannot be is named, and everything else forwards.
 
 use crate::kit::{Daemon, Lab, file_in, outcome, ringway, until};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Starts with a file that will not do; what it says.
@@ -139,4 +140,26 @@ class = "patch"
     }
     lab.ping(3, 4);
     lab.ping(1, 3);
+}
+
+/// Case: `ringway drops | head -1` ended in a panic.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let lab = Lab::new(0);
+    let daemon = Daemon::start(&lab, "");
+    let program = daemon.file("ovs-vswitchd");
+    std::os::unix::fs::symlink(ringway(), &program).unwrap();
+    for (program, word) in [(Path::new(ringway()), "drops"), (&program, "--help")] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let out = Command::new(program)
+            .arg(word)
+            .env("OVS_RUNDIR", daemon.dir())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+    }
 }

@@ -99,3 +99,46 @@ fn resubmits_have_limits() {
     assert_eq!(out.error, Some(XlateError::TooManyResubmits));
     assert!(out.actions.is_empty());
 }
+
+/// Case: the second bridge on the way reported it again (ofproto/trace beside Open vSwitch).
+#[test]
+fn what_a_translation_learns_is_reported_once() {
+    let mut rig = Rig::new(3);
+    rig.flows(0, "actions=clone(normal),normal");
+    let flow = Rig::flow("in_port=1,dl_src=50:54:00:00:00:01,dl_dst=50:54:00:00:00:02");
+    let req = TraceRequest {
+        bridge: Rig::id(0),
+        flow: &flow,
+        packet: Some(&[]),
+        actions: None,
+        ct_states: &[],
+        names: false,
+        now: rig.now,
+    };
+    let text = trace(&rig.snap, &req, &mut |_, _| ());
+    let said = "learned that 50:54:00:00:00:01 is on port p1 in VLAN 0";
+    assert_eq!(text.matches(said).count(), 1, "{text}");
+    assert_eq!(text.matches("no learned MAC").count(), 2, "{text}");
+}
+
+/// Case: behind a port that leaves zero tags out, only the bit that proved that the VLAN is not zero was left.
+#[test]
+fn a_vlan_that_nobody_asked_for_matters_whole() {
+    let mut rig = Rig::new(3);
+    rig.change(0, |br| {
+        br.mirrors.push(XMirror {
+            counts: Arc::default(),
+            name: "m".into(),
+            select_src: Some(vec![BundleId(1)]),
+            select_dst: Some(Vec::new()),
+            vlans: None,
+            out_bundle: Some(BundleId(3)),
+            out_vlan: None,
+            snaplen: 0,
+        });
+    });
+    rig.flows(0, "actions=drop");
+    let out = rig.translate(0, &Rig::flow("in_port=1,dl_vlan=30,ip"));
+    assert_eq!(outputs(&out), [3]);
+    assert_eq!(out.wildcards.0.vlans[0].tci.get(), 0x1fff);
+}
