@@ -268,7 +268,7 @@ impl Pmd {
             n_packets: entry.pkts.len() as u64,
             n_bytes: entry.pkts.iter().map(|p| p.frame.len() as u64).sum(),
             used: Some(self.exec.now),
-            tcp_flags: super::process::tcp_flags(&entry.key),
+            tcp_flags: crate::table::tcp_flags(&entry.key),
         };
         let ledger = self.exec.ingress.ledger(entry.in_port);
         ledger.unpark(stats.n_packets);

@@ -17,20 +17,9 @@ use flow::Flow;
 use odp::{DropReason, OdpPort, Ufid};
 use packet::Frame;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use wire::ipv4::PROTO_TCP;
 
 /// Frames shorter than an Ethernet header cannot be anything.
 const FRAME_MIN: usize = 14;
-
-/// TCP flags of a flow key, as far as it has any.
-#[inline]
-pub(super) fn tcp_flags(key: &Flow) -> u16 {
-    if key.nw_proto == PROTO_TCP {
-        key.tcp_flags.get()
-    } else {
-        0
-    }
-}
 
 /// How long the packets of a batch are, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -121,8 +110,7 @@ impl Pmd {
             tcp_flags: 0,
         };
         if self.keys.deep {
-            let keys = &self.keys.flows[..pkts.len()];
-            run.tcp_flags = keys.iter().fold(0, |f, k| f | tcp_flags(k));
+            run.tcp_flags = (0..pkts.len()).fold(0, |f, i| f | self.keys.tcp_flags(i));
         }
         live.stats.credit(&run);
         match live.fast() {
@@ -155,7 +143,7 @@ impl Pmd {
                 continue; // missed
             };
             let tcp_flags = if keys.deep {
-                tcp_flags(&keys.flows[i])
+                keys.tcp_flags(i)
             } else {
                 0
             };

@@ -14,6 +14,7 @@
 use super::index::Index;
 use super::live::Live;
 use super::mask::{Line, Numbers};
+use super::plain::Plain;
 use super::{DpFlow, NONE};
 use crate::actions::Deed;
 use crate::limits::{FLOWS_MAX, MANY_FLOWS};
@@ -160,6 +161,17 @@ impl Flows {
         let want = &chunk.keys[n as usize % CHUNK];
         differ(&key.lines()[0], mask, want) == 0
             && (!live.wide() || self.matches_wide(n, key, valid))
+    }
+
+    /// As [`Flows::matches`], for a plain packet on its first pass, and flows of its port.
+    #[inline]
+    pub(super) fn matches_plain(&self, n: u32, plain: Plain) -> bool {
+        let Some(chunk) = self.chunks.get(n as usize / CHUNK) else {
+            return false;
+        };
+        let live = &chunk.live[n as usize % CHUNK];
+        let mask = self.masks.line0(live.mask());
+        plain.is_in(mask, &chunk.keys[n as usize % CHUNK]) & !live.wide()
     }
 
     fn matches_wide(&self, n: u32, key: &Flow, valid: LineSet) -> bool {

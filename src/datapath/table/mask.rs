@@ -34,6 +34,16 @@ impl HashKey {
 }
 
 impl HashKey {
+    /// What line 0 is hashed with.
+    #[inline]
+    pub(super) fn line0(&self) -> &Line {
+        &self.lines[0]
+    }
+    #[inline]
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// A hash of all of a flow.
     pub(crate) fn of_flow(&self, flow: &Flow) -> u64 {
         const ALL: Line = [u64::MAX; 8];
@@ -76,11 +86,16 @@ impl Tuple {
 /// two different lines share for one key in 2^32 (NH, RFC 4418 section 5.2.2). Eight words at once.
 #[inline]
 fn add_line(have: &Line, mask: &Line, key: &Line) -> u64 {
+    add_words(std::array::from_fn(|i| have[i] & mask[i]), *key)
+}
+
+/// As [`add_line`], for some words of it that are masked already.
+#[inline]
+pub(super) fn add_words<const N: usize>(words: [u64; N], key: [u64; N]) -> u64 {
     let mut sum = 0u64;
-    for i in 0..8 {
-        let word = have[i] & mask[i];
-        let low = (word as u32).wrapping_add(key[i] as u32);
-        let high = ((word >> 32) as u32).wrapping_add((key[i] >> 32) as u32);
+    for i in 0..N {
+        let low = (words[i] as u32).wrapping_add(key[i] as u32);
+        let high = ((words[i] >> 32) as u32).wrapping_add((key[i] >> 32) as u32);
         sum = sum.wrapping_add(u64::from(low) * u64::from(high));
     }
     sum

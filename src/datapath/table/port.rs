@@ -54,6 +54,8 @@ pub(crate) struct PortTable {
     pub(super) depth: Depth,
     /// Lines that any flow looks at.
     pub(super) lines: LineSet,
+    /// Keys of plain packets need not be extracted: see [`super::plain`].
+    pub(super) plain: bool,
     /// Bits that any flow looks at.
     pub(super) all: MaskInfo,
     /// Most hit first.
@@ -85,8 +87,14 @@ pub(super) enum Place {
 impl Subtable {
     #[inline]
     pub(super) fn hash(&self, with: &HashKey, key: &Flow) -> u32 {
-        (self.mask.hash(with, key) >> 32) as u32
+        short(self.mask.hash(with, key))
     }
+}
+
+/// The part of a hash that a subtable's index goes by.
+#[inline]
+pub(super) const fn short(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 impl PortTable {
@@ -95,6 +103,7 @@ impl PortTable {
             hash_key: Box::new(HashKey::new(seed)),
             depth: Depth::Port,
             lines: LineSet(1),
+            plain: false,
             all: MaskInfo::new(Arc::new(Mask::empty())),
             subtables: Vec::new(),
             hint: None,
@@ -267,6 +276,7 @@ impl PortTable {
         self.all = MaskInfo::new(Arc::new(all));
         self.depth = self.all.depth.max(deep);
         self.lines = LineSet(self.all.lines.0 | 1);
+        self.plain = self.lines.0 == 1 && self.depth > Depth::Port;
     }
 
     /// Ranks subtables by hits since the last time.

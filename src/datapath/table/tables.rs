@@ -8,46 +8,16 @@
 
 use super::cache::Cache;
 use super::flows::{Flows, Home};
+use super::keys::Keys;
 use super::mask::HashKey;
-use super::port::{Hint, Place, PortTable, Subtable};
+use super::port::{Hint, Place, PortTable, Subtable, short};
 use super::stencil::Stencil;
-use super::{DpFlow, FlowList, NONE};
+use super::{Bits, DpFlow, FlowList, NONE, each, first_n};
 use crate::actions::{Deed, Fast};
 use crate::limits::{CACHE_SETS, MANY_FLOWS, PORTS_MAX};
 use crate::pkts::Pkts;
-use crate::prefetch::prefetch;
 use base::sync::{Arc, Counter};
-use flow::{Depth, Flow, LineSet};
-use packet::BATCH_MAX;
-
-/// Keys of the batch at hand and what was found for them. Scratch space of one packet thread.
-#[derive(Debug)]
-pub(crate) struct Keys {
-    pub(crate) flows: Box<[Flow; BATCH_MAX]>,
-    valid: [LineSet; BATCH_MAX],
-    /// For the cache.
-    hashes: [u64; BATCH_MAX],
-    /// For the subtable at hand.
-    subhashes: [u32; BATCH_MAX],
-    /// Flow numbers, or [`NONE`].
-    pub(crate) found: [u32; BATCH_MAX],
-    /// The keys have L4 fields.
-    pub(crate) deep: bool,
-}
-
-impl Keys {
-    pub(crate) fn new() -> Self {
-        let flows = vec![Flow::zero(); BATCH_MAX].into_boxed_slice();
-        Self {
-            flows: flows.try_into().expect("BATCH_MAX flows were made"),
-            valid: [LineSet(0); BATCH_MAX],
-            hashes: [0; BATCH_MAX],
-            subhashes: [0; BATCH_MAX],
-            found: [NONE; BATCH_MAX],
-            deep: false,
-        }
-    }
-}
+use flow::{Flow, LineSet};
 
 /// How lookups ended. Packets, except `probes`.
 #[derive(Debug, Default)]
@@ -73,9 +43,6 @@ pub(crate) struct Tables {
     pub(crate) totals: Arc<LookupTotals>,
 }
 
-/// Bits of a batch.
-type Bits = u32;
-
 /// What a lookup came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -85,22 +52,6 @@ pub(crate) enum Found {
     Some,
     /// There is no flow for at least one packet, where [`NONE`] is noted.
     Missed,
-}
-
-#[inline]
-fn each(mut bits: Bits) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let i = bits.trailing_zeros() as usize;
-        (bits != 0).then(|| {
-            bits &= bits - 1;
-            i
-        })
-    })
-}
-
-#[inline]
-fn first_n(n: usize) -> Bits {
-    (u32::MAX).checked_shr(32 - n as u32).unwrap_or(0)
 }
 
 fn table_id(in_port: u32, recirc_id: u32) -> u32 {
@@ -253,10 +204,10 @@ impl Tables {
             totals.first.add_local(n as u64);
             return Found::One(flow);
         }
-        extract_all(table, pkts, keys);
+        keys.extract(table, pkts);
         let mut todo = all;
         if let Some(hint) = &mut table.hint {
-            todo = by_hint(flows, hint.flow, keys, todo);
+            todo = by_hint(flows, hint.flow, keys, n);
             if todo == 0 {
                 totals.first.add_local(n as u64);
                 if !std::mem::replace(&mut hint.tried, true) {
@@ -322,42 +273,11 @@ fn cut(flows: &Flows, flow: u32, pkts: &Pkts, deep: bool) -> Option<Stencil> {
     Stencil::cut(data, &pkts.metadata(0), &flow.mask.mask, deep)
 }
 
-/// Frames ahead of the one that is parsed whose bytes are asked for.
-const AHEAD: usize = 4;
-
-#[inline]
-fn extract_all(table: &PortTable, pkts: &mut Pkts, keys: &mut Keys) {
-    let n = pkts.len();
-    keys.deep = table.depth == Depth::L4;
-    for frame in pkts.frames.iter().take(AHEAD) {
-        prefetch(frame.data());
-    }
-    for i in 0..n {
-        if let Some(ahead) = pkts.frames.get(i + AHEAD) {
-            prefetch(ahead.data());
-        }
-        let key = &mut keys.flows[i];
-        let (data, md, layers) = pkts.parsing(i);
-        let lines = flow::extract_lines(data, &md, table.depth, (key, layers));
-        if table.lines.0 & !lines.0 != 0 {
-            lines.zero_missing(table.lines, key);
-        }
-        keys.valid[i] = lines.or(table.lines);
-    }
-}
-
 /// Compares with one flow.
 #[inline]
-fn by_hint(flows: &Flows, hint: u32, keys: &mut Keys, todo: Bits) -> Bits {
-    let mut left = 0;
-    for i in each(todo) {
-        if flows.matches(hint, &keys.flows[i], keys.valid[i]) {
-            keys.found[i] = hint;
-        } else {
-            left |= 1 << i;
-        }
-    }
-    left
+fn by_hint(flows: &Flows, hint: u32, keys: &mut Keys, n: usize) -> Bits {
+    keys.found[..n].fill(hint);
+    keys.unlike(flows, first_n(n))
 }
 
 #[inline]
@@ -379,29 +299,28 @@ fn by_subtable(
     keys: &mut Keys,
     todo: Bits,
 ) -> Bits {
+    let Keys {
+        packets, subhashes, ..
+    } = keys;
+    packets.hash((&sub.mask, hash_key), todo, subhashes, |hash| {
+        sub.index.prefetch(short(hash));
+    });
     for i in each(todo) {
-        let hash = sub.hash(hash_key, &keys.flows[i]);
-        keys.subhashes[i] = hash;
-        sub.index.prefetch(hash);
-    }
-    for i in each(todo) {
-        let candidate = sub.index.find(keys.subhashes[i], |_| true);
+        let candidate = sub.index.find(short(keys.subhashes[i]), |_| true);
         let candidate = candidate.unwrap_or(NONE);
         keys.found[i] = candidate;
         flows.prefetch(candidate);
     }
-    let mut left = 0;
-    for i in each(todo) {
-        let candidate = keys.found[i];
-        let (key, valid) = (&keys.flows[i], keys.valid[i]);
-        if flows.matches(candidate, key, valid) {
+    let mut left = keys.unlike(flows, todo);
+    for i in each(left) {
+        // Nearly always there was no candidate; or several have this hash.
+        if keys.found[i] == NONE {
             continue;
         }
-        // Nearly always there was no candidate; or several have this hash.
-        let other = || (sub.index).find(keys.subhashes[i], |n| flows.matches(n, key, valid));
-        match (candidate != NONE).then(other).flatten() {
-            Some(n) => keys.found[i] = n,
-            None => left |= 1 << i,
+        let hash = short(keys.subhashes[i]);
+        if let Some(n) = (sub.index).find(hash, |n| keys.packets.is_of(flows, n, i)) {
+            keys.found[i] = n;
+            left &= !(1 << i);
         }
     }
     left
@@ -409,23 +328,18 @@ fn by_subtable(
 
 #[inline]
 fn by_cache(table: &PortTable, flows: &Flows, cache: &Cache, keys: &mut Keys, todo: Bits) -> Bits {
-    for i in each(todo) {
-        let hash = table.all.hash(&table.hash_key, &keys.flows[i]);
-        keys.hashes[i] = hash;
+    let Keys {
+        packets, hashes, ..
+    } = keys;
+    packets.hash((&table.all, &table.hash_key), todo, hashes, |hash| {
         cache.prefetch(hash);
-    }
+    });
     for i in each(todo) {
         let candidate = cache.candidate(keys.hashes[i]).unwrap_or(NONE);
         keys.found[i] = candidate;
         flows.prefetch(candidate);
     }
-    let mut left = 0;
-    for i in each(todo) {
-        if !flows.matches(keys.found[i], &keys.flows[i], keys.valid[i]) {
-            left |= 1 << i;
-        }
-    }
-    left
+    keys.unlike(flows, todo)
 }
 
 /// Subtable by subtable, most hit first.

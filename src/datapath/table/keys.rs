@@ -1,0 +1,165 @@
+//! [`Keys`]: the keys of a batch, and what is done with all of them at once: extract, hash, compare.
+//!
+//! Scratch space of one packet thread. A plain packet's key is four words (see [`super::plain`]), any other's a whole
+//! [`Flow`]; which is which differs from packet to packet, and each stage takes the plain ones first.
+
+use super::flows::Flows;
+use super::mask::{HashKey, MaskInfo};
+use super::plain::{Plain, PlainHash, layers};
+use super::port::PortTable;
+use super::{Bits, NONE, each};
+use crate::pkts::Pkts;
+use crate::prefetch::prefetch;
+use flow::{Depth, Flow, LineSet};
+use packet::BATCH_MAX;
+use wire::ipv4::PROTO_TCP;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(super) packets: Packets,
+    /// For the cache.
+    pub(super) hashes: [u64; BATCH_MAX],
+    /// For the subtable at hand.
+    pub(super) subhashes: [u64; BATCH_MAX],
+    /// Flow numbers, or [`NONE`].
+    pub(crate) found: [u32; BATCH_MAX],
+    /// The keys have L4 fields.
+    pub(crate) deep: bool,
+}
+
+/// The keys themselves.
+#[derive(Debug)]
+pub(super) struct Packets {
+    /// Those of plain packets, and which these are.
+    plain: [Plain; BATCH_MAX],
+    are_plain: Bits,
+    /// Those of all others.
+    flows: Box<[Flow; BATCH_MAX]>,
+    valid: [LineSet; BATCH_MAX],
+    in_port: u32,
+}
+
+/// TCP flags of a flow key, as far as it has any.
+#[inline]
+pub(crate) fn tcp_flags(key: &Flow) -> u16 {
+    if key.nw_proto == PROTO_TCP {
+        key.tcp_flags.get()
+    } else {
+        0
+    }
+}
+
+/// Frames ahead of the one that is parsed whose bytes are asked for.
+const AHEAD: usize = 4;
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        let flows = vec![Flow::zero(); BATCH_MAX].into_boxed_slice();
+        Self {
+            packets: Packets {
+                plain: [Plain::default(); BATCH_MAX],
+                are_plain: 0,
+                flows: flows.try_into().expect("BATCH_MAX flows were made"),
+                valid: [LineSet(0); BATCH_MAX],
+                in_port: 0,
+            },
+            hashes: [0; BATCH_MAX],
+            subhashes: [0; BATCH_MAX],
+            found: [NONE; BATCH_MAX],
+            deep: false,
+        }
+    }
+
+    /// TCP flags of packet `i`: only where keys are deep.
+    #[inline]
+    pub(crate) fn tcp_flags(&self, i: usize) -> u16 {
+        if self.packets.are_plain >> i & 1 == 1 {
+            self.packets.plain[i].tcp_flags()
+        } else {
+            tcp_flags(&self.packets.flows[i])
+        }
+    }
+
+    /// Extracts the keys of a batch, as deep as the flows of its port look.
+    #[inline]
+    pub(super) fn extract(&mut self, table: &PortTable, pkts: &mut Pkts) {
+        let keys = &mut self.packets;
+        let n = pkts.len();
+        self.deep = table.depth == Depth::L4;
+        keys.in_port = pkts.in_port.0;
+        keys.are_plain = 0;
+        for frame in pkts.frames.iter().take(AHEAD) {
+            prefetch(frame.data());
+        }
+        let plainly = table.plain && !pkts.sided && pkts.recirc_id == 0;
+        for i in 0..n {
+            if let Some(ahead) = pkts.frames.get(i + AHEAD) {
+                prefetch(ahead.data());
+            }
+            if plainly && let Some((plain, pad)) = Plain::of(pkts.frames[i].data(), self.deep) {
+                keys.plain[i] = plain;
+                keys.are_plain |= 1 << i;
+                pkts.layers[i] = layers(table.depth, pad);
+                continue;
+            }
+            let key = &mut keys.flows[i];
+            let (data, md, layers) = pkts.parsing(i);
+            let lines = flow::extract_lines(data, &md, table.depth, (key, layers));
+            if table.lines.0 & !lines.0 != 0 {
+                lines.zero_missing(table.lines, key);
+            }
+            keys.valid[i] = lines.or(table.lines);
+        }
+    }
+
+    /// Which of `todo` do not belong to the flows noted for them.
+    #[inline]
+    pub(super) fn unlike(&self, flows: &Flows, todo: Bits) -> Bits {
+        let Self { packets, found, .. } = self;
+        let mut left = 0;
+        for i in each(todo & packets.are_plain) {
+            let belongs = flows.matches_plain(found[i], packets.plain[i]);
+            left |= Bits::from(!belongs) << i;
+        }
+        for i in each(todo & !packets.are_plain) {
+            let belongs = flows.matches(found[i], &packets.flows[i], packets.valid[i]);
+            left |= Bits::from(!belongs) << i;
+        }
+        left
+    }
+}
+
+impl Packets {
+    /// Hashes the keys of `todo` under a mask, and tells of each as soon as it is known.
+    #[inline]
+    pub(super) fn hash(
+        &self,
+        (mask, with): (&MaskInfo, &HashKey),
+        todo: Bits,
+        hashes: &mut [u64; BATCH_MAX],
+        known: impl Fn(u64),
+    ) {
+        let plain = todo & self.are_plain;
+        if plain != 0 {
+            let plainly = PlainHash::new(mask, with, self.in_port);
+            for i in each(plain) {
+                hashes[i] = plainly.of(&self.plain[i]);
+                known(hashes[i]);
+            }
+        }
+        for i in each(todo & !plain) {
+            hashes[i] = mask.hash(with, &self.flows[i]);
+            known(hashes[i]);
+        }
+    }
+
+    /// True when packet `i` belongs to flow `n`.
+    pub(super) fn is_of(&self, flows: &Flows, n: u32, i: usize) -> bool {
+        if self.are_plain >> i & 1 == 1 {
+            flows.matches_plain(n, self.plain[i])
+        } else {
+            flows.matches(n, &self.flows[i], self.valid[i])
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! [`Plain`]: the key of a plain packet, read off its bytes instead of parsed.
+//!
+//! Most packets are untagged Ethernet with IPv4 without options that is no fragment, and TCP or UDP. Every field of
+//! theirs has a fixed place, and in line 0 of their keys only four words differ from one to the next: the port
+//! they came in on is the table's, and they have no tags, no connection tracking, no hash. Where no flow of a table
+//! looks beyond line 0, those four words are all there is to hash and compare; they come out of the packet by six
+//! loads and without a branch. [`Plain::of`] refuses whatever is not exactly so (and then extraction decides).
+//!
+//! The hash is the one that [`super::mask::MaskInfo::hash`] has for the whole key, so plain and other packets of a
+//! batch share index and cache. The twins are [`flow::extract_lines`] and that hash: see the tests.
+
+use super::mask::{HashKey, Line, MaskInfo, add_words};
+use base::hash::finish;
+use flow::{Depth, Flow, Layers};
+use std::mem::offset_of;
+use wire::Header;
+use wire::ipv4::{Ipv4Header, PROTO_TCP, PROTO_UDP};
+
+/// Bytes that are looked at: up to the flags of TCP. Shorter packets are not plain.
+const BYTES: usize = 48;
+/// Where IPv4 begins, and what follows it.
+const L3: usize = 14;
+const L4: usize = L3 + Ipv4Header::LEN;
+/// Words of line 0 that differ, in the order of [`Plain`].
+const WORDS: [usize; 4] = [1, 2, 4, 5];
+
+/// What [`Plain`] and the bytes that it is made of rely on.
+const _: () = {
+    assert!(offset_of!(Flow, in_port) == 0 && offset_of!(Flow, recirc_id) == 4);
+    assert!(offset_of!(Flow, dl_dst) == 8 && offset_of!(Flow, dl_src) == 14);
+    assert!(offset_of!(Flow, dl_type) == 20 && offset_of!(Flow, nw_frag) == 22);
+    assert!(offset_of!(Flow, nw_proto) == 23 && offset_of!(Flow, vlans) == 24);
+    assert!(offset_of!(Flow, nw_src) == 32 && offset_of!(Flow, nw_dst) == 36);
+    assert!(offset_of!(Flow, tp_src) == 40 && offset_of!(Flow, tp_dst) == 42);
+    assert!(offset_of!(Flow, tcp_flags) == 44 && offset_of!(Flow, nw_tos) == 46);
+    assert!(offset_of!(Flow, nw_ttl) == 47 && offset_of!(Flow, ct_state) == 48);
+};
+
+/// Words 1, 2, 4 and 5 of line 0. Fields deeper than the table parses have any value: no flow looks at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(align(32))]
+pub(super) struct Plain([u64; 4]);
+
+/// Eight bytes of the head as they lie in memory; which end is which is settled by [`Plain::of`].
+#[inline]
+fn eight(head: &[u8; BYTES], at: usize) -> u64 {
+    u64::from_ne_bytes(std::array::from_fn(|i| head[at + i]))
+}
+#[inline]
+fn four(head: &[u8; BYTES], at: usize) -> u32 {
+    u32::from_ne_bytes(std::array::from_fn(|i| head[at + i]))
+}
+
+impl Plain {
+    /// The key of a packet, and how much padding it has; `None` when it is not plain. `deep` when the table's
+    /// flows look at layer 4: its header has to be one that extraction trusts then.
+    #[inline]
+    pub(super) fn of(data: &[u8], deep: bool) -> Option<(Self, u16)> {
+        let head = data.first_chunk::<BYTES>()?;
+        if cfg!(target_endian = "big") {
+            return None;
+        }
+        let before_total = four(head, 12);
+        let middle = eight(head, 16);
+        let total = usize::from(u16::from_be_bytes([head[16], head[17]]));
+        let size = data.len() - L3;
+        let proto = middle >> 56;
+        let tcp = proto == u64::from(PROTO_TCP);
+        let offset_and_flags = u64::from(u16::from_ne_bytes([head[46], head[47]]));
+        let flags = if tcp { offset_and_flags & 0xff0f } else { 0 };
+        let header = usize::from(head[46] >> 4) * 4;
+        let header = if tcp { header } else { 8 };
+        let known = tcp & (header >= 20) | (proto == u64::from(PROTO_UDP));
+        let least = if deep { header } else { 0 };
+        // EtherType, version and header length; no offset, no more fragments.
+        let ok = (before_total & 0x00ff_ffff == 0x0045_0008)
+            & (middle >> 32 & 0xff3f == 0)
+            & (total >= Ipv4Header::LEN + least)
+            & (total <= size)
+            & (size - total.min(size) <= wire::ipv4::PAD_MAX)
+            & (known | !deep);
+        let (tos, ttl) = (u64::from(before_total >> 24), middle >> 48 & 0xff);
+        let plain = Self([
+            eight(head, 0),
+            eight(head, 8) & 0x0000_ffff_ffff_ffff | proto << 56,
+            eight(head, 26),
+            u64::from(four(head, L4)) | flags << 32 | tos << 48 | ttl << 56,
+        ]);
+        ok.then_some((plain, (size - total.min(size)) as u16))
+    }
+
+    /// Its TCP flags; meaningful when it was made for a table that looks at layer 4.
+    #[inline]
+    pub(super) fn tcp_flags(self) -> u16 {
+        // In a packet's order, whatever the machine's.
+        u16::from_be((self.0[3] >> 32) as u16)
+    }
+
+    /// No difference to a masked line 0, in a table that is for this packet's port and pass.
+    #[inline]
+    pub(super) fn is_in(self, mask: &Line, want: &Line) -> bool {
+        let mut differ = want[3] | want[6] | want[7];
+        for (have, w) in std::iter::zip(self.0, WORDS) {
+            differ |= (have & mask[w]) ^ want[w];
+        }
+        differ == 0
+    }
+}
+
+/// Where the headers of a plain packet are.
+#[inline]
+pub(super) fn layers(depth: Depth, l2_pad: u16) -> Layers {
+    Layers {
+        l2_5: Layers::NONE,
+        l3: L3 as u16,
+        l4: L4 as u16,
+        l2_pad,
+        reached: depth,
+    }
+}
+
+/// The hash of plain packets under one mask: what is the same for all packets of a port is added up once a batch.
+#[derive(Debug)]
+pub(super) struct PlainHash {
+    mask: [u64; 4],
+    key: [u64; 4],
+    rest: u64,
+}
+
+impl PlainHash {
+    /// For packets that came in on a port and are on their first pass.
+    #[inline]
+    pub(super) fn new(mask: &MaskInfo, with: &HashKey, in_port: u32) -> Self {
+        let (mask, key) = (&mask.line0, with.line0());
+        let first = u64::from(in_port.to_be());
+        let pick = |of: &Line| WORDS.map(|w| of[w]);
+        let rest = add_words(
+            [first & mask[0], 0, 0, 0],
+            [key[0], key[3], key[6], key[7]],
+        );
+        Self {
+            mask: pick(mask),
+            key: pick(key),
+            rest: with.seed().wrapping_add(rest),
+        }
+    }
+
+    /// As [`MaskInfo::hash`] of the whole key.
+    #[inline]
+    pub(super) fn of(&self, plain: &Plain) -> u64 {
+        let masked = std::array::from_fn(|i| plain.0[i] & self.mask[i]);
+        finish(self.rest.wrapping_add(add_words(masked, self.key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::rng::Rng;
+    use base::sync::Arc;
+    use flow::{Mask, Metadata};
+
+    /// A packet that is plain, or nearly so.
+    fn packet(rng: &mut Rng) -> Vec<u8> {
+        let mut p: Vec<u8> = (0..60).map(|_| rng.next_u64() as u8).collect();
+        p[12..15].copy_from_slice(&[8, 0, 0x45]);
+        p[16..18].copy_from_slice(&(20 + rng.below(28) as u16).to_be_bytes());
+        p[20..22].copy_from_slice(&[[0x40, 0], [0, 0], [0x80, 0]][rng.below(3) as usize]);
+        p[23] = [17, 17, 6, 6, 6, 1, 47][rng.below(7) as usize];
+        p[46] = (rng.below(8) as u8) << 4 | rng.below(16) as u8;
+        match rng.below(12) {
+            0 => p[12] = 0x81,
+            1 => p[13] = 6,
+            2 => p[14] = 0x46,
+            3 => p[20] = 1 << rng.below(8),
+            4 => p[21] = 1 << rng.below(8),
+            5 => p[16] = 1,
+            6 => p.truncate(14 + rng.below(46) as usize),
+            7 => p.resize(60 + rng.below(1500) as usize, 1),
+            8 => p.resize(66_000, 0),
+            _ => {}
+        }
+        p
+    }
+
+    /// Whatever is taken for plain has the words that extraction gives, at every depth, and nothing else; and
+    /// whatever extraction calls by that name is taken for it.
+    #[test]
+    fn plain_keys_are_extracted_keys() {
+        let mut rng = Rng::new(3);
+        let (mut plain, mut not) = (0, 0);
+        for _ in 0..60_000 {
+            let p = packet(&mut rng);
+            let depth = [Depth::L2, Depth::L3, Depth::L4][rng.below(3) as usize];
+            let md = Metadata {
+                in_port: 0x1234,
+                ..Metadata::default()
+            };
+            let (mut key, mut at) = (Flow::zero(), Layers::UNKNOWN);
+            let lines = flow::extract_lines(&p, &md, depth, (&mut key, &mut at));
+            let Some((got, pad)) = Plain::of(&p, depth == Depth::L4) else {
+                let is_plain = p.len() >= BYTES
+                    && at == layers(depth, at.l2_pad)
+                    && (key.dl_type.get(), key.nw_frag, p[14]) == (0x0800, 0, 0x45)
+                    && (depth < Depth::L4 || matches!(key.nw_proto, PROTO_TCP | PROTO_UDP));
+                assert!(!is_plain, "{p:x?} {depth:?}");
+                not += 1;
+                continue;
+            };
+            plain += 1;
+            assert_eq!(lines.0, 1);
+            assert_eq!(at, layers(depth, pad), "{p:x?}");
+            let given = Mask::of_depth(depth);
+            let mut want = *key.lines();
+            let mut line = [u64::from(0x1234u32.to_be()), 0, 0, 0, 0, 0, 0, 0];
+            for (w, have) in std::iter::zip(WORDS, got.0) {
+                line[w] = have & given.lines()[0][w];
+                want[0][w] &= given.lines()[0][w];
+            }
+            assert_eq!(line, want[0], "{p:x?} {depth:?}");
+            if depth == Depth::L4 {
+                assert_eq!(got.tcp_flags(), key.tcp_flags.get());
+            }
+        }
+        assert!(plain > 15_000 && not > 15_000, "{plain} {not}");
+    }
+
+    #[test]
+    fn hashes_and_comparisons_are_those_of_the_whole_key() {
+        let mut rng = Rng::new(4);
+        let (mut same, mut other) = (0, 0);
+        for _ in 0..20_000 {
+            let p = packet(&mut rng);
+            let Some((plain, _)) = Plain::of(&p, true) else {
+                continue;
+            };
+            let md = Metadata {
+                in_port: rng.below(70) as u32,
+                ..Metadata::default()
+            };
+            let mut key = Flow::zero();
+            flow::extract(&p, &md, &mut key);
+            let mut mask = Mask::empty();
+            for word in &mut mask.0.lines_mut()[0] {
+                *word = rng.next_u64() & rng.next_u64();
+            }
+            let info = MaskInfo::new(Arc::new(mask));
+            let with = HashKey::new(rng.next_u64());
+            let hash = PlainHash::new(&info, &with, md.in_port);
+            assert_eq!(hash.of(&plain), info.hash(&with, &key));
+            let mut want: Line = std::array::from_fn(|i| key.lines()[0][i] & info.line0[i]);
+            assert!(plain.is_in(&info.line0, &want));
+            // The port is the table's business.
+            let (word, bit) = (1 + rng.below(7) as usize, 1 << rng.below(64));
+            want[word] ^= bit;
+            assert!(!plain.is_in(&info.line0, &want));
+            same += 1;
+            other += usize::from(info.line0[word] & bit == 0);
+        }
+        assert!(same > 500 && other > 100, "{same} {other}");
+    }
+}
