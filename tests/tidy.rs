@@ -47,6 +47,7 @@ const UNSAFE: &[&str] = &[
     "src/netdev/vhost/sigbus.rs",
     "src/datapath/cycles.rs",
     "src/datapath/prefetch.rs",
+    "src/datapath/table/eight.rs",
     "src/datapath/tests/alloc.rs",
     "src/openflow/tests/raw_bytes.rs",
     "src/packet/batch.rs",

@@ -9,6 +9,7 @@
 //! A full set keeps most of what it has: only one insertion in eight replaces something. So more
 //! microflows than entries leave a share of hits instead of none.
 
+use super::eight::equal;
 use crate::prefetch::prefetch;
 use base::pages::{Advice, Pages};
 use zerocopy::FromZeros;
@@ -67,11 +68,7 @@ impl Cache {
     #[inline]
     pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
         let set = &self.sets[self.set_of(hash)];
-        let want = signature(hash);
-        let mut ways = 0u32;
-        for (i, &s) in set.signatures.iter().enumerate() {
-            ways |= u32::from(s == want) << i;
-        }
+        let ways = equal(&set.signatures, signature(hash));
         (ways != 0).then(|| set.flows[ways.trailing_zeros() as usize])
     }
 
@@ -81,12 +78,8 @@ impl Cache {
         let at = self.set_of(hash);
         let set = &mut self.sets[at];
         let want = signature(hash);
-        let mut same = 0u32;
-        let mut free = 0u32;
-        for (i, &s) in set.signatures.iter().enumerate() {
-            same |= u32::from(s == want) << i;
-            free |= u32::from(s == 0) << i;
-        }
+        let same = equal(&set.signatures, want);
+        let free = equal(&set.signatures, 0);
         let way = if same != 0 {
             same.trailing_zeros()
         } else if free != 0 {

@@ -37,7 +37,7 @@ type Block = Box<[ArcSwapOption<DpFlow>]>;
 #[derive(Debug)]
 pub(crate) struct FlowList {
     blocks: Box<[OnceLock<Block>]>,
-    live: Box<[OnceLock<Arc<Pages<Live>>>]>,
+    live: Box<[OnceLock<Arc<Pages<[Live; CHUNK]>>>]>,
     /// Slots that were ever used.
     used: AtomicUsize,
     /// Flows.
@@ -71,7 +71,8 @@ impl FlowList {
     /// The live line of a number.
     pub(super) fn live(&self, number: u32) -> Option<&Live> {
         let number = number as usize;
-        self.live.get(number / CHUNK)?.get()?.get(number % CHUNK)
+        let chunk = self.live.get(number / CHUNK)?.get()?.first()?;
+        chunk.get(number % CHUNK)
     }
     /// Owner only.
     fn put(&self, slot: usize, flow: Option<Arc<DpFlow>>) {
@@ -104,8 +105,19 @@ pub(crate) struct Home {
 #[derive(Debug)]
 struct Chunk {
     /// Line 0 of the masked keys.
-    keys: Pages<Line>,
-    live: Arc<Pages<Live>>,
+    keys: Pages<[Line; CHUNK]>,
+    live: Arc<Pages<[Live; CHUNK]>>,
+}
+
+impl Chunk {
+    #[inline]
+    fn key(&self, n: u32) -> &Line {
+        &self.keys[0][n as usize % CHUNK]
+    }
+    #[inline]
+    fn live(&self, n: u32) -> &Live {
+        &self.live[0][n as usize % CHUNK]
+    }
 }
 
 /// See the module. Owned by one packet thread.
@@ -144,8 +156,8 @@ impl Flows {
     #[inline]
     pub(crate) fn prefetch(&self, n: u32) {
         if let Some(chunk) = self.chunks.get(n as usize / CHUNK) {
-            prefetch(&chunk.keys[n as usize % CHUNK]);
-            prefetch(&chunk.live[n as usize % CHUNK]);
+            prefetch(chunk.key(n));
+            prefetch(chunk.live(n));
         }
     }
 
@@ -156,22 +168,20 @@ impl Flows {
         let Some(chunk) = self.chunks.get(n as usize / CHUNK) else {
             return false;
         };
-        let live = &chunk.live[n as usize % CHUNK];
+        let live = chunk.live(n);
         let mask = self.masks.line0(live.mask());
-        let want = &chunk.keys[n as usize % CHUNK];
-        differ(&key.lines()[0], mask, want) == 0
+        differ(&key.lines()[0], mask, chunk.key(n)) == 0
             && (!live.wide() || self.matches_wide(n, key, valid))
     }
 
     /// As [`Flows::matches`], for a plain packet on its first pass, and flows of its port.
-    #[inline]
+    #[inline(always)]
     pub(super) fn matches_plain(&self, n: u32, plain: Plain) -> bool {
         let Some(chunk) = self.chunks.get(n as usize / CHUNK) else {
             return false;
         };
-        let live = &chunk.live[n as usize % CHUNK];
-        let mask = self.masks.line0(live.mask());
-        plain.is_in(mask, &chunk.keys[n as usize % CHUNK]) & !live.wide()
+        let live = chunk.live(n);
+        plain.is_in(self.masks.line0(live.mask()), chunk.key(n)) & !live.wide()
     }
 
     fn matches_wide(&self, n: u32, key: &Flow, valid: LineSet) -> bool {
@@ -181,8 +191,7 @@ impl Flows {
     /// The live line of a flow.
     #[inline]
     pub(crate) fn live(&self, n: u32) -> Option<&Live> {
-        let chunk = self.chunks.get(n as usize / CHUNK)?;
-        Some(&chunk.live[n as usize % CHUNK])
+        Some(self.chunks.get(n as usize / CHUNK)?.live(n))
     }
 
     /// The flow of a number.
@@ -226,7 +235,7 @@ impl Flows {
 
     /// Writes the lines that the packet loop touches of a new flow.
     fn fill_lines(&mut self, n: u32, flow: &DpFlow) {
-        let (chunk, at) = (n as usize / CHUNK, n as usize % CHUNK);
+        let chunk = n as usize / CHUNK;
         if chunk == self.chunks.len() {
             self.open_chunk();
         }
@@ -236,8 +245,8 @@ impl Flows {
             chunk.keys.enlarge();
             chunk.live.enlarge();
         }
-        chunk.keys[at] = flow.masked_line0();
-        let live = &chunk.live[at];
+        chunk.keys[0][n as usize % CHUNK] = flow.masked_line0();
+        let live = chunk.live(n);
         live.clear();
         live.set(flow.deed.program.fast(), mask, !flow.mask.rest.is_empty());
         flow.is_at(n);
@@ -246,9 +255,9 @@ impl Flows {
     fn open_chunk(&mut self) {
         let n = self.chunks.len();
         let advice = if n == 0 { Advice::Later } else { Advice::Now };
-        let live = self.list.live[n].get_or_init(|| Arc::new(Pages::new(CHUNK, advice)));
+        let live = self.list.live[n].get_or_init(|| Arc::new(Pages::new(1, advice)));
         self.chunks.push(Chunk {
-            keys: Pages::new(CHUNK, advice),
+            keys: Pages::new(1, advice),
             live: Arc::clone(live),
         });
     }
@@ -276,10 +285,9 @@ impl Flows {
         let removed = self.by_ufid.remove(ufid_hash(flow.ufid), n);
         debug_assert!(removed, "every flow is known by its ufid");
         if let Some(chunk) = self.chunks.get_mut(n as usize / CHUNK) {
-            let at = n as usize % CHUNK;
-            flow.retire(&chunk.live[at]);
+            flow.retire(chunk.live(n));
             // Whoever still has the number finds nothing: no packet is unlike itself in masked-out bits.
-            chunk.keys[at] = NOBODY;
+            chunk.keys[0][n as usize % CHUNK] = NOBODY;
         }
         self.masks.give_back(&flow.mask);
         self.list.put(n as usize, None);

@@ -11,6 +11,8 @@
 //!
 //! One thread owns an index. Hashes are seeded by the caller, so that a peer cannot aim at one bucket.
 
+use super::NONE;
+use super::eight::equal;
 use crate::prefetch::prefetch;
 use base::pages::{Advice, Pages};
 use zerocopy::FromZeros;
@@ -36,11 +38,7 @@ impl Bucket {
     /// Bit i is set when place i holds `hash`.
     #[inline]
     fn places(&self, hash: u32) -> u32 {
-        let mut bits = 0;
-        for (i, &h) in self.hashes.iter().enumerate() {
-            bits |= u32::from(h == hash) << i;
-        }
-        bits & ((1 << WAYS) - 1)
+        equal(&self.hashes, hash) & ((1 << WAYS) - 1)
     }
 }
 
@@ -144,10 +142,10 @@ pub(crate) struct Index {
     old: Option<(Buckets, usize)>,
 }
 
-/// A free place is marked by hash 0, so no entry may have it.
+/// A free place is marked by hash 0, so no entry may have it: a bit that no bucket is chosen by is always set.
 #[inline]
 const fn nonzero(hash: u32) -> u32 {
-    hash | (hash == 0) as u32
+    hash | 1 << 31
 }
 
 impl Default for Index {
@@ -176,8 +174,18 @@ impl Index {
         prefetch(&self.now.buckets[nonzero(hash) as usize & self.now.mask()]);
     }
 
-    /// The first entry under `hash` that `is_it` accepts.
+    /// The first entry under `hash`, or [`NONE`].
     #[inline]
+    pub(crate) fn candidate(&self, hash: u32) -> u32 {
+        let nonzero = nonzero(hash);
+        let bucket = &self.now.buckets[nonzero as usize & self.now.mask()];
+        match bucket.places(nonzero) {
+            0 => self.find(hash, |_| true).unwrap_or(NONE),
+            places => bucket.numbers[places.trailing_zeros() as usize & WAYS],
+        }
+    }
+
+    /// The first entry under `hash` that `is_it` accepts.
     pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let hash = nonzero(hash);
         let found = self.now.find(hash, &mut is_it);
@@ -289,6 +297,7 @@ mod tests {
             }
             for &(hash, number) in &list {
                 prop_assert_eq!(index.find(hash, |n| n == number), Some(number));
+                prop_assert_eq!(Some(index.candidate(hash)), index.find(hash, |_| true));
                 let same = list.iter().filter(|e| nonzero(e.0) == nonzero(hash)).count();
                 prop_assert_eq!(index.count(hash), same);
             }

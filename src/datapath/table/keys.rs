@@ -5,13 +5,13 @@
 
 use super::flows::Flows;
 use super::mask::{HashKey, MaskInfo};
-use super::plain::{Plain, PlainHash, layers};
+use super::plain::{self, Plain, PlainHash};
 use super::port::PortTable;
-use super::{Bits, NONE, each};
+use super::{Bits, NONE, each, first_n};
 use crate::pkts::Pkts;
 use crate::prefetch::prefetch;
 use flow::{Depth, Flow, LineSet};
-use packet::BATCH_MAX;
+use packet::{BATCH_MAX, Frame};
 use wire::ipv4::PROTO_TCP;
 
 /// See the module.
@@ -50,9 +50,6 @@ pub(crate) fn tcp_flags(key: &Flow) -> u16 {
     }
 }
 
-/// Frames ahead of the one that is parsed whose bytes are asked for.
-const AHEAD: usize = 4;
-
 impl Keys {
     pub(crate) fn new() -> Self {
         let flows = vec![Flow::zero(); BATCH_MAX].into_boxed_slice();
@@ -85,24 +82,16 @@ impl Keys {
     #[inline]
     pub(super) fn extract(&mut self, table: &PortTable, pkts: &mut Pkts) {
         let keys = &mut self.packets;
-        let n = pkts.len();
         self.deep = table.depth == Depth::L4;
         keys.in_port = pkts.in_port.0;
         keys.are_plain = 0;
-        for frame in pkts.frames.iter().take(AHEAD) {
+        for frame in &*pkts.frames {
             prefetch(frame.data());
         }
-        let plainly = table.plain && !pkts.sided && pkts.recirc_id == 0;
-        for i in 0..n {
-            if let Some(ahead) = pkts.frames.get(i + AHEAD) {
-                prefetch(ahead.data());
-            }
-            if plainly && let Some((plain, pad)) = Plain::of(pkts.frames[i].data(), self.deep) {
-                keys.plain[i] = plain;
-                keys.are_plain |= 1 << i;
-                pkts.layers[i] = layers(table.depth, pad);
-                continue;
-            }
+        if table.plain && !pkts.sided && pkts.recirc_id == 0 {
+            keys.read(table, pkts);
+        }
+        for i in each(first_n(pkts.len()) & !keys.are_plain) {
             let key = &mut keys.flows[i];
             let (data, md, layers) = pkts.parsing(i);
             let lines = flow::extract_lines(data, &md, table.depth, (key, layers));
@@ -114,7 +103,6 @@ impl Keys {
     }
 
     /// Which of `todo` do not belong to the flows noted for them.
-    #[inline]
     pub(super) fn unlike(&self, flows: &Flows, todo: Bits) -> Bits {
         let Self { packets, found, .. } = self;
         let mut left = 0;
@@ -131,6 +119,33 @@ impl Keys {
 }
 
 impl Packets {
+    /// Reads the keys of those packets that are plain.
+    #[inline]
+    fn read(&mut self, table: &PortTable, pkts: &mut Pkts) {
+        if table.depth == Depth::L4 {
+            self.read_heads::<true>(&pkts.frames);
+        } else {
+            self.read_heads::<false>(&pkts.frames);
+        }
+        if table.programs > 0 {
+            for i in each(self.are_plain) {
+                pkts.layers[i] = plain::layers(table.depth, pkts.frames[i].data());
+            }
+        }
+    }
+
+    #[inline]
+    fn read_heads<const DEEP: bool>(&mut self, frames: &[Frame]) {
+        let mut bit = 1;
+        for (frame, key) in std::iter::zip(frames, &mut self.plain) {
+            if let Some(plain) = Plain::of::<DEEP>(frame.data()) {
+                *key = plain;
+                self.are_plain |= bit;
+            }
+            bit <<= 1;
+        }
+    }
+
     /// Hashes the keys of `todo` under a mask, and tells of each as soon as it is known.
     #[inline]
     pub(super) fn hash(
@@ -155,6 +170,7 @@ impl Packets {
     }
 
     /// True when packet `i` belongs to flow `n`.
+    #[cold]
     pub(super) fn is_of(&self, flows: &Flows, n: u32, i: usize) -> bool {
         if self.are_plain >> i & 1 == 1 {
             flows.matches_plain(n, self.plain[i])

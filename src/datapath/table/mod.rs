@@ -1,7 +1,7 @@
 //! Flow tables of one packet thread: which megaflow a packet belongs to.
 //!
 //! * [`mask`], [`entry`]: megaflows and their masks, made by control threads.
-//! * [`index`]: hash to small number, in cache lines.
+//! * [`index`]: hash to small number, in cache lines, eight words of which are looked at at once ([`eight`]).
 //! * [`live`]: counters and what else a hit touches. [`flows`]: all flows by number, with the list that dumps read.
 //! * [`cache`]: signature cache in front of everything.
 //! * [`plain`], [`stencil`]: keys of plain packets without parsing, and flows of theirs without keys.
@@ -11,6 +11,7 @@
 //! Only the packet thread touches tables. Flows overlap only if they do the same, so the first match wins.
 
 pub(crate) mod cache;
+mod eight;
 pub(crate) mod entry;
 pub(crate) mod flows;
 pub(crate) mod index;
@@ -31,6 +32,9 @@ pub(crate) use live::{Live, Run};
 pub(crate) use mask::Masks;
 pub(crate) use tables::{Found, LookupTotals, Tables};
 
+use packet::BATCH_MAX;
+use std::num::NonZeroU32;
+
 /// No flow.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -40,11 +44,10 @@ type Bits = u32;
 #[inline]
 fn each(mut bits: Bits) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
-        let i = bits.trailing_zeros() as usize;
-        (bits != 0).then(|| {
-            bits &= bits - 1;
-            i
-        })
+        let left = NonZeroU32::new(bits)?;
+        bits &= bits - 1;
+        // Said twice, so that an index into a batch needs no check.
+        Some(left.trailing_zeros() as usize % BATCH_MAX)
     })
 }
 

@@ -21,6 +21,9 @@ const BYTES: usize = 48;
 /// Where IPv4 begins, and what follows it.
 const L3: usize = 14;
 const L4: usize = L3 + Ipv4Header::LEN;
+/// Octets of the headers of UDP, and of TCP at least.
+const UDP_LEN: u64 = 8;
+const TCP_LEN: u64 = 20;
 /// Words of line 0 that differ, in the order of [`Plain`].
 const WORDS: [usize; 4] = [1, 2, 4, 5];
 
@@ -51,42 +54,53 @@ fn four(head: &[u8; BYTES], at: usize) -> u32 {
     u32::from_ne_bytes(std::array::from_fn(|i| head[at + i]))
 }
 
+#[inline]
+fn two(head: &[u8; BYTES], at: usize) -> u16 {
+    u16::from_ne_bytes([head[at], head[at + 1]])
+}
+
+/// Padding behind an IPv4 packet whose length was checked is at most 16 bits' worth.
+const _: () = assert!(wire::ipv4::PAD_MAX == 0xffff);
+
 impl Plain {
-    /// The key of a packet, and how much padding it has; `None` when it is not plain. `deep` when the table's
-    /// flows look at layer 4: its header has to be one that extraction trusts then.
-    #[inline]
-    pub(super) fn of(data: &[u8], deep: bool) -> Option<(Self, u16)> {
+    /// The key of a packet; `None` when it is not plain. `DEEP` when the table's flows look at layer 4: its header
+    /// has to be one that extraction trusts then.
+    #[inline(always)]
+    pub(super) fn of<const DEEP: bool>(data: &[u8]) -> Option<Self> {
         let head = data.first_chunk::<BYTES>()?;
         if cfg!(target_endian = "big") {
             return None;
         }
         let before_total = four(head, 12);
         let middle = eight(head, 16);
-        let total = usize::from(u16::from_be_bytes([head[16], head[17]]));
-        let size = data.len() - L3;
-        let proto = middle >> 56;
-        let tcp = proto == u64::from(PROTO_TCP);
-        let offset_and_flags = u64::from(u16::from_ne_bytes([head[46], head[47]]));
-        let flags = if tcp { offset_and_flags & 0xff0f } else { 0 };
-        let header = usize::from(head[46] >> 4) * 4;
-        let header = if tcp { header } else { 8 };
-        let known = tcp & (header >= 20) | (proto == u64::from(PROTO_UDP));
-        let least = if deep { header } else { 0 };
-        // EtherType, version and header length; no offset, no more fragments.
-        let ok = (before_total & 0x00ff_ffff == 0x0045_0008)
-            & (middle >> 32 & 0xff3f == 0)
-            & (total >= Ipv4Header::LEN + least)
-            & (total <= size)
-            & (size - total.min(size) <= wire::ipv4::PAD_MAX)
-            & (known | !deep);
-        let (tos, ttl) = (u64::from(before_total >> 24), middle >> 48 & 0xff);
+        let (ttl, proto) = (middle >> 48 & 0xff, middle >> 56);
+        let ports = u64::from(four(head, L4));
+        let offset_and_flags = u64::from(two(head, 46));
+        // All ones for TCP: which protocol it is must not be a branch, it is anybody's guess.
+        let if_tcp = u64::from(proto == u64::from(PROTO_TCP)).wrapping_neg();
+        // What should be zero. Lengths must not have gone below it, and padding has a limit.
+        let mut bad = u64::from(before_total & 0x00ff_ffff ^ 0x0045_0008);
+        bad |= middle >> 32 & 0xff3f;
+        let total = u64::from((middle as u16).swap_bytes());
+        bad |= (data.len() as u64 - L3 as u64).wrapping_sub(total) >> 16;
+        let mut least = Ipv4Header::LEN as u64;
+        if DEEP {
+            let header = offset_and_flags >> 2 & 0x3c;
+            bad |= (header.wrapping_sub(TCP_LEN) >> 16) & if_tcp;
+            bad |= (proto ^ u64::from(PROTO_UDP)) & !if_tcp;
+            least += header & if_tcp | UDP_LEN & !if_tcp;
+        }
+        bad |= total.wrapping_sub(least) >> 16;
         let plain = Self([
             eight(head, 0),
             eight(head, 8) & 0x0000_ffff_ffff_ffff | proto << 56,
             eight(head, 26),
-            u64::from(four(head, L4)) | flags << 32 | tos << 48 | ttl << 56,
+            ports
+                | (offset_and_flags & 0xff0f & if_tcp) << 32
+                | u64::from(before_total >> 24) << 48
+                | ttl << 56,
         ]);
-        ok.then_some((plain, (size - total.min(size)) as u16))
+        (bad == 0).then_some(plain)
     }
 
     /// Its TCP flags; meaningful when it was made for a table that looks at layer 4.
@@ -108,13 +122,16 @@ impl Plain {
 }
 
 /// Where the headers of a plain packet are.
-#[inline]
-pub(super) fn layers(depth: Depth, l2_pad: u16) -> Layers {
+pub(super) fn layers(depth: Depth, data: &[u8]) -> Layers {
+    let total = data
+        .get(L3 + 2..)
+        .and_then(|l3| l3.first_chunk())
+        .map_or(0, |&total| usize::from(u16::from_be_bytes(total)));
     Layers {
         l2_5: Layers::NONE,
         l3: L3 as u16,
         l4: L4 as u16,
-        l2_pad,
+        l2_pad: data.len().saturating_sub(L3 + total) as u16,
         reached: depth,
     }
 }
@@ -198,9 +215,14 @@ mod tests {
             };
             let (mut key, mut at) = (Flow::zero(), Layers::UNKNOWN);
             let lines = flow::extract_lines(&p, &md, depth, (&mut key, &mut at));
-            let Some((got, pad)) = Plain::of(&p, depth == Depth::L4) else {
+            let got = if depth == Depth::L4 {
+                Plain::of::<true>(&p)
+            } else {
+                Plain::of::<false>(&p)
+            };
+            let Some(got) = got else {
                 let is_plain = p.len() >= BYTES
-                    && at == layers(depth, at.l2_pad)
+                    && at == layers(depth, &p)
                     && (key.dl_type.get(), key.nw_frag, p[14]) == (0x0800, 0, 0x45)
                     && (depth < Depth::L4 || matches!(key.nw_proto, PROTO_TCP | PROTO_UDP));
                 assert!(!is_plain, "{p:x?} {depth:?}");
@@ -209,7 +231,7 @@ mod tests {
             };
             plain += 1;
             assert_eq!(lines.0, 1);
-            assert_eq!(at, layers(depth, pad), "{p:x?}");
+            assert_eq!(at, layers(depth, &p), "{p:x?}");
             let given = Mask::of_depth(depth);
             let mut want = *key.lines();
             let mut line = [u64::from(0x1234u32.to_be()), 0, 0, 0, 0, 0, 0, 0];
@@ -231,7 +253,7 @@ mod tests {
         let (mut same, mut other) = (0, 0);
         for _ in 0..20_000 {
             let p = packet(&mut rng);
-            let Some((plain, _)) = Plain::of(&p, true) else {
+            let Some(plain) = Plain::of::<true>(&p) else {
                 continue;
             };
             let md = Metadata {

@@ -19,6 +19,7 @@ use super::DpFlow;
 use super::index::Index;
 use super::mask::{HashKey, MaskInfo};
 use super::stencil::Stencil;
+use crate::actions::Fast;
 use crate::limits::{COARSE_CHAIN, EXACT_PER_PORT, MASKS_PER_PORT};
 use base::sync::Arc;
 use flow::{Depth, FLOW_LINES, Flow, LineSet, Mask};
@@ -67,6 +68,8 @@ pub(crate) struct PortTable {
     flows: usize,
     /// Flows whose actions need to know where headers are.
     want_layers: usize,
+    /// Flows whose program is not a simple one: some step of it may look there.
+    pub(super) programs: usize,
     /// Flows that are in a subtable of another mask, and all bits they look at.
     guests: usize,
     guests_mask: Mask,
@@ -110,6 +113,7 @@ impl PortTable {
             next_id: 0,
             flows: 0,
             want_layers: 0,
+            programs: 0,
             guests: 0,
             guests_mask: Mask::empty(),
             exact_flows: 0,
@@ -206,6 +210,7 @@ impl PortTable {
         let needy = flow.deed.program.needs_layers;
         let first_needy = needy && self.want_layers == 0;
         self.want_layers += usize::from(needy);
+        self.programs += usize::from(flow.deed.program.fast() == Fast::Program);
         self.exact_flows += usize::from(exact);
         if guest {
             self.guests += 1;
@@ -232,6 +237,7 @@ impl PortTable {
         self.flows -= 1;
         let needy = flow.deed.program.needs_layers;
         self.want_layers -= usize::from(needy);
+        self.programs -= usize::from(flow.deed.program.fast() == Fast::Program);
         self.exact_flows -= usize::from(exact);
         self.guests -= usize::from(guest);
         if empty {
@@ -249,6 +255,8 @@ impl PortTable {
         let before = self.want_layers;
         self.want_layers += usize::from(new.deed.program.needs_layers);
         self.want_layers -= usize::from(old.deed.program.needs_layers);
+        self.programs += usize::from(new.deed.program.fast() == Fast::Program);
+        self.programs -= usize::from(old.deed.program.fast() == Fast::Program);
         if (before == 0) != (self.want_layers == 0) {
             self.changed();
         }

@@ -306,8 +306,7 @@ fn by_subtable(
         sub.index.prefetch(short(hash));
     });
     for i in each(todo) {
-        let candidate = sub.index.find(short(keys.subhashes[i]), |_| true);
-        let candidate = candidate.unwrap_or(NONE);
+        let candidate = sub.index.candidate(short(keys.subhashes[i]));
         keys.found[i] = candidate;
         flows.prefetch(candidate);
     }
