@@ -30,6 +30,7 @@ pub(crate) use exec::{Exec, Origin};
 pub(crate) use hash::dp_hash;
 
 use crate::conntrack::CtStep;
+use crate::limits::PORTS_MAX;
 use odp::action::NshPush;
 use odp::{DropReason, HashAlg, Userspace};
 use set::SetStep;
@@ -51,26 +52,31 @@ pub(crate) struct Program {
 pub(crate) enum Fast {
     /// None of the others.
     Program,
-    /// Out of one port.
+    /// Out of one port, whose number is one that ports have.
     Output(u32),
     /// Counted and released.
     Drop(DropReason),
 }
 
 impl Fast {
-    /// As one word, for where it is kept beside counters.
-    pub(crate) fn code(self) -> u64 {
+    /// Codes are below this.
+    pub(crate) const CODES: u32 = 1 << 18;
+    /// Kinds are told apart from here on.
+    const KIND: u32 = 16;
+
+    /// As part of a word, for where it is kept beside counters.
+    pub(crate) fn code(self) -> u32 {
         match self {
             Self::Program => 0,
-            Self::Output(port) => 1 << 32 | u64::from(port),
-            Self::Drop(reason) => 2 << 32 | reason as u64,
+            Self::Output(port) => 1 << Self::KIND | port & PORTS_MAX,
+            Self::Drop(reason) => 2 << Self::KIND | reason as u32,
         }
     }
     /// What [`Fast::code`] gave.
     #[inline]
-    pub(crate) fn decode(code: u64) -> Self {
-        match code >> 32 {
-            1 => Self::Output(code as u32),
+    pub(crate) fn decode(code: u32) -> Self {
+        match code >> Self::KIND {
+            1 => Self::Output(code & PORTS_MAX),
             2 => {
                 (DropReason::ALL.get(code as u8 as usize)).map_or(Self::Program, |&r| Self::Drop(r))
             }
@@ -78,6 +84,8 @@ impl Fast {
         }
     }
 }
+
+const _: () = assert!(PORTS_MAX == 0xffff);
 
 /// Bytes that an output is cut to when nothing is to be cut.
 const UNCUT: u32 = u32::MAX;
@@ -144,7 +152,7 @@ impl Program {
                     port,
                     max_len: UNCUT,
                 },
-            ] => Fast::Output(*port),
+            ] if *port < PORTS_MAX => Fast::Output(*port),
             [Step::Drop(reason)] => Fast::Drop(*reason),
             _ => Fast::Program,
         }

@@ -252,7 +252,7 @@ impl Pmd {
                 let Some(live) = self.tables.flows.live(n) else {
                     continue;
                 };
-                live.stats.credit(&Run {
+                live.credit(&Run {
                     packets: u32::try_from(s.n_packets).unwrap_or(u32::MAX),
                     bytes: s.n_bytes,
                     tcp_flags: s.tcp_flags,

@@ -112,7 +112,7 @@ impl Pmd {
         if self.keys.deep {
             run.tcp_flags = (0..pkts.len()).fold(0, |f, i| f | self.keys.tcp_flags(i));
         }
-        live.stats.credit(&run);
+        live.credit(&run);
         match live.fast() {
             Fast::Program => {
                 let origin = Origin {
@@ -135,9 +135,9 @@ impl Pmd {
     }
 
     /// Credits each packet to its flow. Gives the program of all packets when it is the same simple one.
-    fn credit(&mut self, pkts: &Pkts) -> Option<u64> {
+    fn credit(&mut self, pkts: &Pkts) -> Option<u32> {
         let (keys, now) = (&self.keys, self.exec.now);
-        let mut codes = (u64::MAX, 0);
+        let mut codes = (u32::MAX, 0);
         for (i, frame) in pkts.frames.iter().enumerate() {
             let Some(live) = self.tables.flows.live(keys.found[i]) else {
                 continue; // missed
@@ -147,7 +147,7 @@ impl Pmd {
             } else {
                 0
             };
-            live.stats.credit(&Run {
+            live.credit(&Run {
                 packets: 1,
                 bytes: frame.len() as u64,
                 tcp_flags,

@@ -4,7 +4,7 @@
 //! mask's number, counters, the simplest kind of program) is copied into the thread's own arrays when it
 //! is installed: see [`super::flows`].
 
-use super::live::{Live, LiveStats};
+use super::live::{Live, LastStats};
 use super::mask::{Line, MaskInfo, Tuple};
 use super::{FlowList, NONE};
 use crate::actions::Deed;
@@ -29,7 +29,7 @@ pub(crate) struct DpFlow {
     number: AtomicU32,
     /// It is no more in the table, and `last` holds what it counted.
     gone: AtomicBool,
-    last: LiveStats,
+    last: LastStats,
 }
 
 impl DpFlow {
@@ -48,7 +48,7 @@ impl DpFlow {
             ufid,
             number: AtomicU32::new(NONE),
             gone: AtomicBool::new(false),
-            last: LiveStats::default(),
+            last: LastStats::default(),
         }
     }
 
@@ -62,7 +62,7 @@ impl DpFlow {
             ufid: self.ufid,
             number: AtomicU32::new(NONE),
             gone: AtomicBool::new(false),
-            last: LiveStats::default(),
+            last: LastStats::default(),
         }
     }
 
@@ -73,7 +73,7 @@ impl DpFlow {
 
     /// It is replaced or removed, and this is what it counted. Packet thread only.
     pub(super) fn retire(&self, live: &Live) {
-        self.last.inherit(&live.stats);
+        self.last.set(&live.read());
         // Pairs with stats(): who sees this sees `last`.
         self.gone.store(true, Ordering::Release);
         // Pairs with stats(): who sees what its place counts next sees this.
@@ -83,7 +83,7 @@ impl DpFlow {
     /// What it has counted; of a flow that is no more, its last figures.
     pub(crate) fn stats(&self, list: &FlowList) -> FlowStats {
         let number = self.number.load(Ordering::Relaxed);
-        let live = list.live(number).map(|live| live.stats.read());
+        let live = list.live(number).map(|live| live.read());
         // Pairs with retire(): counters of the place's next flow are not taken for ours.
         fence(Ordering::Acquire);
         match live {

@@ -1,8 +1,8 @@
 //! All flows of one packet thread: by number for the packet loop, by ufid for operations, and as a list
 //! that any thread can read while the owner changes it.
 //!
-//! What the packet loop touches of a flow is two cache lines, found by its number alone: the masked first
-//! line of its key ([`Flows::matches`]), and its [`Live`] line. Both stand in arrays of [`CHUNK`] lines that
+//! What the packet loop touches of a flow is two cache lines, found by its number alone: its [`Live`] line and, unless
+//! the packet is plain, the masked first line of its key ([`Flows::matches`]). Both stand in arrays of [`CHUNK`] lines that
 //! are one large page each, and the mask that a key is compared under is one of a few lines that stand
 //! together too. Everything else about a flow is in its [`DpFlow`], which the packet loop looks at only for
 //! keys of more than one line and programs that are not simple.
@@ -14,7 +14,7 @@
 use super::index::Index;
 use super::live::Live;
 use super::mask::{Line, Numbers};
-use super::plain::Plain;
+use super::plain::{self, Plain};
 use super::{DpFlow, NONE};
 use crate::actions::Deed;
 use crate::limits::{FLOWS_MAX, MANY_FLOWS};
@@ -152,12 +152,19 @@ impl Flows {
         }
     }
 
-    /// Asks for what verifying and running a flow touches.
+    /// Asks for what verifying and running a flow touches, for plain packets.
     #[inline]
     pub(crate) fn prefetch(&self, n: u32) {
         if let Some(chunk) = self.chunks.get(n as usize / CHUNK) {
-            prefetch(chunk.key(n));
             prefetch(chunk.live(n));
+        }
+    }
+
+    /// Asks for what verifying a flow touches besides, for all others.
+    #[inline]
+    pub(super) fn prefetch_key(&self, n: u32) {
+        if let Some(chunk) = self.chunks.get(n as usize / CHUNK) {
+            prefetch(chunk.key(n));
         }
     }
 
@@ -181,7 +188,7 @@ impl Flows {
             return false;
         };
         let live = chunk.live(n);
-        plain.is_in(self.masks.line0(live.mask()), chunk.key(n)) & !live.wide()
+        plain.is_in(self.masks.line0(live.mask()), live.plain())
     }
 
     fn matches_wide(&self, n: u32, key: &Flow, valid: LineSet) -> bool {
@@ -245,10 +252,12 @@ impl Flows {
             chunk.keys.enlarge();
             chunk.live.enlarge();
         }
-        chunk.keys[0][n as usize % CHUNK] = flow.masked_line0();
+        let (line, wide) = (flow.masked_line0(), !flow.mask.rest.is_empty());
+        chunk.keys[0][n as usize % CHUNK] = line;
         let live = chunk.live(n);
         live.clear();
-        live.set(flow.deed.program.fast(), mask, !flow.mask.rest.is_empty());
+        live.set(flow.deed.program.fast(), mask, wide);
+        live.set_plain(plain::words(&line, wide));
         flow.is_at(n);
     }
 
@@ -287,6 +296,7 @@ impl Flows {
         if let Some(chunk) = self.chunks.get_mut(n as usize / CHUNK) {
             flow.retire(chunk.live(n));
             // Whoever still has the number finds nothing: no packet is unlike itself in masked-out bits.
+            chunk.live(n).set_plain(plain::NOBODY);
             chunk.keys[0][n as usize % CHUNK] = NOBODY;
         }
         self.masks.give_back(&flow.mask);

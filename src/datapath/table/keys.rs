@@ -119,6 +119,12 @@ impl Keys {
 }
 
 impl Packets {
+    /// Those of `todo` whose keys are whole.
+    #[inline]
+    pub(super) fn whole(&self, todo: Bits) -> Bits {
+        todo & !self.are_plain
+    }
+
     /// Reads the keys of those packets that are plain.
     #[inline]
     fn read(&mut self, table: &PortTable, pkts: &mut Pkts) {
@@ -134,16 +140,18 @@ impl Packets {
         }
     }
 
-    #[inline]
+    // Not inlined: what it holds in registers would not stay there.
+    #[inline(never)]
     fn read_heads<const DEEP: bool>(&mut self, frames: &[Frame]) {
-        let mut bit = 1;
-        for (frame, key) in std::iter::zip(frames, &mut self.plain) {
-            if let Some(plain) = Plain::of::<DEEP>(frame.data()) {
-                *key = plain;
-                self.are_plain |= bit;
-            }
-            bit <<= 1;
+        let mut plain = 0;
+        for (i, (frame, key)) in std::iter::zip(frames, &mut self.plain).enumerate() {
+            let Some((read, is_plain)) = Plain::read::<DEEP>(frame.data()) else {
+                continue;
+            };
+            *key = read;
+            plain |= Bits::from(is_plain) << i;
         }
+        self.are_plain = plain;
     }
 
     /// Hashes the keys of `todo` under a mask, and tells of each as soon as it is known.

@@ -4,7 +4,7 @@
 //! theirs has a fixed place, and in line 0 of their keys only four words differ from one to the next: the port
 //! they came in on is the table's, and they have no tags, no connection tracking, no hash. Where no flow of a table
 //! looks beyond line 0, those four words are all there is to hash and compare; they come out of the packet by six
-//! loads and without a branch. [`Plain::of`] refuses whatever is not exactly so (and then extraction decides).
+//! loads and without a branch. [`Plain::read`] refuses whatever is not exactly so (and then extraction decides).
 //!
 //! The hash is the one that [`super::mask::MaskInfo::hash`] has for the whole key, so plain and other packets of a
 //! batch share index and cache. The twins are [`flow::extract_lines`] and that hash: see the tests.
@@ -39,68 +39,60 @@ const _: () = {
     assert!(offset_of!(Flow, nw_ttl) == 47 && offset_of!(Flow, ct_state) == 48);
 };
 
-/// Words 1, 2, 4 and 5 of line 0. Fields deeper than the table parses have any value: no flow looks at them.
+/// Words 1, 2, 4 and 5 of a line 0.
+pub(super) type Words = [u64; 4];
+
+/// Those of a packet. Fields deeper than the table parses have any value: no flow looks at them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(align(32))]
-pub(super) struct Plain([u64; 4]);
-
-/// Eight bytes of the head as they lie in memory; which end is which is settled by [`Plain::of`].
-#[inline]
-fn eight(head: &[u8; BYTES], at: usize) -> u64 {
-    u64::from_ne_bytes(std::array::from_fn(|i| head[at + i]))
-}
-#[inline]
-fn four(head: &[u8; BYTES], at: usize) -> u32 {
-    u32::from_ne_bytes(std::array::from_fn(|i| head[at + i]))
-}
+pub(super) struct Plain(Words);
 
 #[inline]
-fn two(head: &[u8; BYTES], at: usize) -> u16 {
-    u16::from_ne_bytes([head[at], head[at + 1]])
+fn words_of(head: &[u8; BYTES]) -> [u64; BYTES / 8] {
+    let (words, _) = head.as_chunks::<8>();
+    std::array::from_fn(|i| u64::from_ne_bytes(words[i]))
 }
 
 /// Padding behind an IPv4 packet whose length was checked is at most 16 bits' worth.
 const _: () = assert!(wire::ipv4::PAD_MAX == 0xffff);
 
 impl Plain {
-    /// The key of a packet; `None` when it is not plain. `DEEP` when the table's flows look at layer 4: its header
-    /// has to be one that extraction trusts then.
+    /// The key of a packet, and whether it is plain: else it is nobody's key. `None` for one that is too short.
+    /// `DEEP` when the table's flows look at layer 4: its header has to be one that extraction trusts then.
     #[inline(always)]
-    pub(super) fn of<const DEEP: bool>(data: &[u8]) -> Option<Self> {
+    pub(super) fn read<const DEEP: bool>(data: &[u8]) -> Option<(Self, bool)> {
         let head = data.first_chunk::<BYTES>()?;
         if cfg!(target_endian = "big") {
             return None;
         }
-        let before_total = four(head, 12);
-        let middle = eight(head, 16);
-        let (ttl, proto) = (middle >> 48 & 0xff, middle >> 56);
-        let ports = u64::from(four(head, L4));
-        let offset_and_flags = u64::from(two(head, 46));
+        // The first byte of each word is its lowest.
+        let [w0, w1, w2, w3, w4, w5] = words_of(head);
+        let proto = w2 >> 56;
         // All ones for TCP: which protocol it is must not be a branch, it is anybody's guess.
         let if_tcp = u64::from(proto == u64::from(PROTO_TCP)).wrapping_neg();
-        // What should be zero. Lengths must not have gone below it, and padding has a limit.
-        let mut bad = u64::from(before_total & 0x00ff_ffff ^ 0x0045_0008);
-        bad |= middle >> 32 & 0xff3f;
-        let total = u64::from((middle as u16).swap_bytes());
+        // What should be zero: EtherType, version and header length, fragment offset and "more", and what is left
+        // of lengths above 16 bits, when they have not gone below zero.
+        let mut bad = w1 >> 32 & 0x00ff_ffff ^ 0x0045_0008;
+        bad |= w2 >> 32 & 0xff3f;
+        let total = u64::from((w2 as u16).swap_bytes());
         bad |= (data.len() as u64 - L3 as u64).wrapping_sub(total) >> 16;
         let mut least = Ipv4Header::LEN as u64;
         if DEEP {
-            let header = offset_and_flags >> 2 & 0x3c;
+            let header = w5 >> 50 & 0x3c;
             bad |= (header.wrapping_sub(TCP_LEN) >> 16) & if_tcp;
             bad |= (proto ^ u64::from(PROTO_UDP)) & !if_tcp;
             least += header & if_tcp | UDP_LEN & !if_tcp;
         }
         bad |= total.wrapping_sub(least) >> 16;
+        let (tos, ttl) = (w1 >> 8 & 0xff << 48, w2 << 8 & 0xff << 56);
+        let flags = w5 >> 16 & 0xff0f << 32 & if_tcp;
         let plain = Self([
-            eight(head, 0),
-            eight(head, 8) & 0x0000_ffff_ffff_ffff | proto << 56,
-            eight(head, 26),
-            ports
-                | (offset_and_flags & 0xff0f & if_tcp) << 32
-                | u64::from(before_total >> 24) << 48
-                | ttl << 56,
+            w0,
+            w1 & 0x0000_ffff_ffff_ffff | w2 & 0xff << 56,
+            w3 >> 16 | w4 << 48,
+            w4 >> 16 & 0xffff_ffff | flags | tos | ttl,
         ]);
-        (bad == 0).then_some(plain)
+        Some((plain, bad == 0))
     }
 
     /// Its TCP flags; meaningful when it was made for a table that looks at layer 4.
@@ -110,16 +102,27 @@ impl Plain {
         u16::from_be((self.0[3] >> 32) as u16)
     }
 
-    /// No difference to a masked line 0, in a table that is for this packet's port and pass.
+    /// True when its words are these under a mask, in a table that is for its port and pass.
     #[inline]
-    pub(super) fn is_in(self, mask: &Line, want: &Line) -> bool {
-        let mut differ = want[3] | want[6] | want[7];
-        for (have, w) in std::iter::zip(self.0, WORDS) {
-            differ |= (have & mask[w]) ^ want[w];
+    pub(super) fn is_in(self, mask: &Line, want: Words) -> bool {
+        let mut differ = 0;
+        for i in 0..4 {
+            differ |= (self.0[i] & mask[WORDS[i]]) ^ want[i];
         }
         differ == 0
     }
 }
+
+/// The words that plain packets of a flow with this masked line 0 have; `wide` when it looks at other lines too.
+pub(super) fn words(masked: &Line, wide: bool) -> Words {
+    if wide || masked[3] | masked[6] | masked[7] != 0 {
+        return NOBODY;
+    }
+    WORDS.map(|w| masked[w])
+}
+
+/// Words of no plain packet, under whatever mask: these are no fragments.
+pub(super) const NOBODY: Words = [u64::MAX; 4];
 
 /// Where the headers of a plain packet are.
 pub(super) fn layers(depth: Depth, data: &[u8]) -> Layers {
@@ -216,11 +219,11 @@ mod tests {
             let (mut key, mut at) = (Flow::zero(), Layers::UNKNOWN);
             let lines = flow::extract_lines(&p, &md, depth, (&mut key, &mut at));
             let got = if depth == Depth::L4 {
-                Plain::of::<true>(&p)
+                Plain::read::<true>(&p)
             } else {
-                Plain::of::<false>(&p)
+                Plain::read::<false>(&p)
             };
-            let Some(got) = got else {
+            let Some((got, true)) = got else {
                 let is_plain = p.len() >= BYTES
                     && at == layers(depth, &p)
                     && (key.dl_type.get(), key.nw_frag, p[14]) == (0x0800, 0, 0x45)
@@ -253,7 +256,7 @@ mod tests {
         let (mut same, mut other) = (0, 0);
         for _ in 0..20_000 {
             let p = packet(&mut rng);
-            let Some(plain) = Plain::of::<true>(&p) else {
+            let Some((plain, true)) = Plain::read::<true>(&p) else {
                 continue;
             };
             let md = Metadata {
@@ -271,11 +274,12 @@ mod tests {
             let hash = PlainHash::new(&info, &with, md.in_port);
             assert_eq!(hash.of(&plain), info.hash(&with, &key));
             let mut want: Line = std::array::from_fn(|i| key.lines()[0][i] & info.line0[i]);
-            assert!(plain.is_in(&info.line0, &want));
+            assert!(plain.is_in(&info.line0, words(&want, false)));
+            assert!(!plain.is_in(&info.line0, words(&want, true)));
             // The port is the table's business.
             let (word, bit) = (1 + rng.below(7) as usize, 1 << rng.below(64));
             want[word] ^= bit;
-            assert!(!plain.is_in(&info.line0, &want));
+            assert!(!plain.is_in(&info.line0, words(&want, false)));
             same += 1;
             other += usize::from(info.line0[word] & bit == 0);
         }

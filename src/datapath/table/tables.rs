@@ -310,6 +310,9 @@ fn by_subtable(
         keys.found[i] = candidate;
         flows.prefetch(candidate);
     }
+    for i in each(keys.packets.whole(todo)) {
+        flows.prefetch_key(keys.found[i]);
+    }
     let mut left = keys.unlike(flows, todo);
     for i in each(left) {
         // Nearly always there was no candidate; or several have this hash.
@@ -337,6 +340,9 @@ fn by_cache(table: &PortTable, flows: &Flows, cache: &Cache, keys: &mut Keys, to
         let candidate = cache.candidate(keys.hashes[i]).unwrap_or(NONE);
         keys.found[i] = candidate;
         flows.prefetch(candidate);
+    }
+    for i in each(keys.packets.whole(todo)) {
+        flows.prefetch_key(keys.found[i]);
     }
     keys.unlike(flows, todo)
 }
