@@ -136,27 +136,37 @@ impl Pmd {
 
     /// Credits each packet to its flow. Gives the program of all packets when it is the same simple one.
     fn credit(&mut self, pkts: &Pkts) -> Option<u32> {
-        let (keys, now) = (&self.keys, self.exec.now);
+        let keys = &self.keys;
+        let codes = if !keys.deep {
+            self.credit_each(pkts, |_| 0)
+        } else if keys.all_plain(pkts.len()) {
+            self.credit_each(pkts, |i| keys.plain_tcp_flags(i))
+        } else {
+            self.credit_each(pkts, |i| keys.tcp_flags(i))
+        };
+        (codes.0 == codes.1 && codes.0 != Fast::Program.code()).then_some(codes.0)
+    }
+
+    /// The codes that all packets' programs have in common, as bits, and those that any has.
+    #[inline]
+    fn credit_each(&self, pkts: &Pkts, tcp_flags: impl Fn(usize) -> u16) -> (u32, u32) {
+        let (flows, now) = (&self.tables.flows, self.exec.now);
         let mut codes = (u32::MAX, 0);
-        for (i, frame) in pkts.frames.iter().enumerate() {
-            let Some(live) = self.tables.flows.live(keys.found[i]) else {
+        let found = std::iter::zip(&*pkts.frames, &self.keys.found);
+        for (i, (frame, &number)) in found.enumerate() {
+            let Some(live) = flows.live(number) else {
                 continue; // missed
-            };
-            let tcp_flags = if keys.deep {
-                keys.tcp_flags(i)
-            } else {
-                0
             };
             live.credit(&Run {
                 packets: 1,
                 bytes: frame.len() as u64,
-                tcp_flags,
+                tcp_flags: tcp_flags(i),
                 now,
             });
             let code = live.code();
             codes = (codes.0 & code, codes.1 | code);
         }
-        (codes.0 == codes.1 && codes.0 != Fast::Program.code()).then_some(codes.0)
+        codes
     }
 
     /// Packets of several flows, or of none, that were credited.

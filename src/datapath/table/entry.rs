@@ -4,7 +4,7 @@
 //! mask's number, counters, the simplest kind of program) is copied into the thread's own arrays when it
 //! is installed: see [`super::flows`].
 
-use super::live::{Live, LastStats};
+use super::live::{LastStats, Live};
 use super::mask::{Line, MaskInfo, Tuple};
 use super::{FlowList, NONE};
 use crate::actions::Deed;

@@ -31,13 +31,14 @@ const BLOCK: usize = 1024;
 /// Flows whose lines stand together: a large page of them.
 const CHUNK: usize = 1 << 15;
 
+type LiveLines = Pages<[Live; CHUNK]>;
 type Block = Box<[ArcSwapOption<DpFlow>]>;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct FlowList {
     blocks: Box<[OnceLock<Block>]>,
-    live: Box<[OnceLock<Arc<Pages<[Live; CHUNK]>>>]>,
+    live: Box<[OnceLock<Arc<LiveLines>>]>,
     /// Slots that were ever used.
     used: AtomicUsize,
     /// Flows.
@@ -106,7 +107,7 @@ pub(crate) struct Home {
 struct Chunk {
     /// Line 0 of the masked keys.
     keys: Pages<[Line; CHUNK]>,
-    live: Arc<Pages<[Live; CHUNK]>>,
+    live: Arc<LiveLines>,
 }
 
 impl Chunk {

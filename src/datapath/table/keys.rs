@@ -78,6 +78,17 @@ impl Keys {
         }
     }
 
+    /// The first `n` packets are all plain.
+    pub(crate) fn all_plain(&self, n: usize) -> bool {
+        self.packets.whole(first_n(n)) == 0
+    }
+
+    /// As [`Keys::tcp_flags`], of a packet that is plain.
+    #[inline]
+    pub(crate) fn plain_tcp_flags(&self, i: usize) -> u16 {
+        self.packets.plain[i].tcp_flags()
+    }
+
     /// Extracts the keys of a batch, as deep as the flows of its port look.
     #[inline]
     pub(super) fn extract(&mut self, table: &PortTable, pkts: &mut Pkts) {
@@ -155,7 +166,8 @@ impl Packets {
     }
 
     /// Hashes the keys of `todo` under a mask, and tells of each as soon as it is known.
-    #[inline]
+    // Not inlined: see read_heads().
+    #[inline(never)]
     pub(super) fn hash(
         &self,
         (mask, with): (&MaskInfo, &HashKey),

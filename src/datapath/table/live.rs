@@ -182,10 +182,7 @@ mod tests {
         );
         for &reason in DropReason::ALL {
             live.set_fast(Fast::Drop(reason));
-            assert_eq!(
-                parts(&live),
-                (Fast::Drop(reason), 0x00ab_cdef, true, 0xfff)
-            );
+            assert_eq!(parts(&live), (Fast::Drop(reason), 0x00ab_cdef, true, 0xfff));
         }
         live.clear();
         live.credit(&run(2));

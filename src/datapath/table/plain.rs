@@ -154,10 +154,7 @@ impl PlainHash {
         let (mask, key) = (&mask.line0, with.line0());
         let first = u64::from(in_port.to_be());
         let pick = |of: &Line| WORDS.map(|w| of[w]);
-        let rest = add_words(
-            [first & mask[0], 0, 0, 0],
-            [key[0], key[3], key[6], key[7]],
-        );
+        let rest = add_words([first & mask[0], 0, 0, 0], [key[0], key[3], key[6], key[7]]);
         Self {
             mask: pick(mask),
             key: pick(key),

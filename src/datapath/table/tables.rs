@@ -18,6 +18,7 @@ use crate::limits::{CACHE_SETS, MANY_FLOWS, PORTS_MAX};
 use crate::pkts::Pkts;
 use base::sync::{Arc, Counter};
 use flow::{Flow, LineSet};
+use packet::BATCH_MAX;
 
 /// How lookups ended. Packets, except `probes`.
 #[derive(Debug, Default)]
@@ -300,16 +301,16 @@ fn by_subtable(
     todo: Bits,
 ) -> Bits {
     let Keys {
-        packets, subhashes, ..
+        packets,
+        subhashes,
+        found,
+        ..
     } = keys;
     packets.hash((&sub.mask, hash_key), todo, subhashes, |hash| {
         sub.index.prefetch(short(hash));
     });
-    for i in each(todo) {
-        let candidate = sub.index.candidate(short(keys.subhashes[i]));
-        keys.found[i] = candidate;
-        flows.prefetch(candidate);
-    }
+    let candidate = |hash| sub.index.candidate(short(hash));
+    choose(candidate, flows, (subhashes, found), todo);
     for i in each(keys.packets.whole(todo)) {
         flows.prefetch_key(keys.found[i]);
     }
@@ -328,19 +329,33 @@ fn by_subtable(
     left
 }
 
+/// Notes a candidate for each of `todo`, and asks for what it will be judged by.
+#[inline(never)]
+fn choose(
+    candidate: impl Fn(u64) -> u32,
+    flows: &Flows,
+    (hashes, found): (&[u64; BATCH_MAX], &mut [u32; BATCH_MAX]),
+    todo: Bits,
+) {
+    for i in each(todo) {
+        found[i] = candidate(hashes[i]);
+        flows.prefetch(found[i]);
+    }
+}
+
 #[inline]
 fn by_cache(table: &PortTable, flows: &Flows, cache: &Cache, keys: &mut Keys, todo: Bits) -> Bits {
     let Keys {
-        packets, hashes, ..
+        packets,
+        hashes,
+        found,
+        ..
     } = keys;
     packets.hash((&table.all, &table.hash_key), todo, hashes, |hash| {
         cache.prefetch(hash);
     });
-    for i in each(todo) {
-        let candidate = cache.candidate(keys.hashes[i]).unwrap_or(NONE);
-        keys.found[i] = candidate;
-        flows.prefetch(candidate);
-    }
+    let candidate = |hash| cache.candidate(hash).unwrap_or(NONE);
+    choose(candidate, flows, (hashes, found), todo);
     for i in each(keys.packets.whole(todo)) {
         flows.prefetch_key(keys.found[i]);
     }
