@@ -4,6 +4,7 @@ use super::counts::Counts;
 use super::features::Features;
 use super::guest::{Driver, Guest, WRITE, descriptor};
 use super::memory::RingMemory;
+use super::pace::Pace;
 use super::pool::Buffers;
 use super::receive::receive;
 use super::ring::Ring;
@@ -73,7 +74,9 @@ impl VhostRings {
 
     /// The guest sends `n` copies of a packet.
     pub fn offer_packets(&mut self, packet: &[u8], n: usize) {
-        let (_, driver) = &mut self.rx;
+        let (ring, driver) = &mut self.rx;
+        // To be looked for at once, however little time has passed.
+        ring.pace = Pace::default();
         driver.seen = driver.used_index(&self.guest);
         for _ in 0..n {
             let i = driver.offered % SIZE;

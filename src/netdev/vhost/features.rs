@@ -22,6 +22,8 @@ const EVENT_INDEX: u32 = 29;
 /// `VHOST_USER_F_PROTOCOL_FEATURES`.
 const PROTOCOL: u32 = 30;
 const VERSION_1: u32 = 32;
+/// Buffers come back in the order in which they were given, so that a guest need not look up which.
+const IN_ORDER: u32 = 35;
 
 /// A set of feature bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +49,7 @@ impl Features {
         EVENT_INDEX,
         PROTOCOL,
         VERSION_1,
+        IN_ORDER,
     ]);
 
     const fn of(bits: &[u32]) -> Self {

@@ -397,6 +397,32 @@ impl Span<'_> {
         n
     }
 
+    /// Copies a header in that ends where a line does, and so has none of the packet's lines. Usually the same is there
+    /// from the time before; then the line stays with both processors.
+    #[inline]
+    fn write_apart(&self, header: &[u8]) {
+        let mut now = [0; HEADER_MAX];
+        let now = &mut now[..header.len().min(HEADER_MAX)];
+        if self.read(now) != header.len() || *now != *header {
+            self.write(header);
+        }
+    }
+    /// Copies a packet in behind its header (of at most 12 bytes); both fit.
+    #[inline]
+    pub(super) fn write_packet(&self, header: &[u8], data: &[u8]) {
+        if self.is_apart(header.len()) {
+            self.write_apart(header);
+        } else {
+            self.write(header);
+        }
+        self.skip(header.len()).write(data);
+    }
+    /// Does a header of `n` bytes end where a line does?
+    #[inline]
+    fn is_apart(&self, n: usize) -> bool {
+        (self.ptr.as_ptr() as usize + n).is_multiple_of(LINE)
+    }
+
     /// What is left behind the first `n` bytes.
     #[inline]
     pub(super) fn skip(&self, n: usize) -> Self {
@@ -419,10 +445,15 @@ impl Span<'_> {
     pub(super) fn fetch(&self) {
         self.first_lines(prefetch_read);
     }
-    /// The same, to be written.
+    /// The same, for [`Span::write_packet`].
     #[inline]
-    pub(super) fn fetch_to_write(&self) {
-        self.first_lines(prefetch_write);
+    pub(super) fn fetch_to_write(&self, header_bytes: usize) {
+        if self.is_apart(header_bytes) {
+            prefetch_read(self.ptr.as_ptr());
+            prefetch_write(self.ptr.as_ptr().wrapping_add(header_bytes));
+        } else {
+            self.first_lines(prefetch_write);
+        }
     }
     #[inline]
     fn first_lines(&self, fetch: impl Fn(*const u8)) {
@@ -431,7 +462,7 @@ impl Span<'_> {
         let first = self.ptr.as_ptr().cast_const();
         let last = first.wrapping_add(self.len.min(SHORT) - 1);
         fetch(first);
-        if (first as usize ^ last as usize) >= 64 {
+        if (first as usize ^ last as usize) >= LINE {
             fetch(last);
         }
     }
@@ -455,6 +486,11 @@ impl Span<'_> {
         })
     }
 }
+
+/// Bytes of a processor's cache line.
+const LINE: usize = 64;
+/// Bytes of the longest header in front of a packet.
+const HEADER_MAX: usize = 12;
 
 /// Bytes of a descriptor.
 pub(super) const DESCRIPTOR_BYTES: usize = 16;
@@ -591,7 +627,8 @@ impl RingMemory {
     pub(super) fn used_index(&self) -> u16 {
         u16::from_le(self.half(self.used, 2).load(Ordering::Relaxed))
     }
-    /// Gives a head back as number `index`, not yet to be seen.
+    /// Gives a head back as number `index`, not yet to be seen. Often the entry says so from the round before;
+    /// then its line stays with both processors.
     #[inline]
     pub(super) fn set_used(&self, index: u16, head: u16, len: u32) {
         let at = ENTRIES + 8 * self.slot(index);
@@ -599,8 +636,16 @@ impl RingMemory {
             // SAFETY: the entry is inside the used table.
             let ptr = unsafe { self.used.add(at) }.cast::<u32>();
             // SAFETY: aligned to 4 by new(), inside a mapping that lives as long as self; only atomics there.
-            unsafe { AtomicU32::from_ptr(ptr.as_ptr()) }.store(value.to_le(), Ordering::Relaxed);
+            let word = unsafe { AtomicU32::from_ptr(ptr.as_ptr()) };
+            if word.load(Ordering::Relaxed) != value.to_le() {
+                word.store(value.to_le(), Ordering::Relaxed);
+            }
         }
+    }
+    /// Has the line fetched that [`RingMemory::show`] and [`RingMemory::publish`] write.
+    #[inline]
+    pub(super) fn fetch_used_index(&self) {
+        prefetch_write(self.used.as_ptr());
     }
     /// Lets the guest see what was given back up to `index`.
     #[inline]

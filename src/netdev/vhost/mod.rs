@@ -8,6 +8,7 @@
 //! * [`memory`], [`sigbus`], [`call`]: the guest's memory, its loss, and its interrupts: `unsafe` is there and
 //!   in [`pool`], which has memory of our own.
 //! * [`ring`]: one split virtqueue, trusting nothing. [`receive`], [`transmit`]: packets through it.
+//! * [`pace`]: how often a busy guest is looked at.
 //! * [`vring`]: a ring's state by the messages. [`waker`]: what sleeps on it.
 //! * [`session`]: the messages. [`connection`]: the thread they come in on, one per port.
 //! * [`shared`], [`queue`], [`device`]: the port.
@@ -26,6 +27,7 @@ mod features;
 #[cfg(any(test, feature = "drivers"))]
 mod guest;
 mod memory;
+mod pace;
 mod pool;
 mod queue;
 mod receive;

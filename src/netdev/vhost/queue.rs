@@ -51,9 +51,12 @@ impl VhostRx {
         &self.shared.vrings[self.index]
     }
 
-    /// Calls the guest for what the last burst gave back, if it waits for that.
+    /// Shows the guest all that it gets back, and calls it if it waits for that.
     fn settle_calls(&self, state: &mut State) {
-        let asks = |ring: &mut Ring| ring.places.asks(&ring.tables);
+        let asks = |ring: &mut Ring| {
+            ring.places.show(&ring.tables);
+            ring.places.asks(&ring.tables)
+        };
         if state.ring.as_mut().is_some_and(asks) {
             state.call(&self.shared.caller, &self.vring().counts);
         }

@@ -45,9 +45,11 @@ pub(super) fn receive(
 ) -> (bool, Result<(), Fault>) {
     let call = ring.places.asks(&ring.tables);
     let mut tally = Tally::new(counts);
+    let before = ring.places.next();
     let result = take_burst(ring, batch, buffers, &mut tally);
     tally.close();
-    ring.places.show(&ring.tables);
+    let taken = ring.places.next() != before;
+    ring.places.show_in_time(&ring.tables, taken);
     (call, result)
 }
 
@@ -57,9 +59,15 @@ fn take_burst(
     buffers: &mut Buffers,
     tally: &mut Tally<'_>,
 ) -> Result<(), Fault> {
-    let Ring { tables, places } = ring;
-    if places.waiting() < batch.room() as u16 {
-        places.refresh(tables)?;
+    let Ring {
+        tables,
+        places,
+        pace,
+    } = ring;
+    let known = places.waiting();
+    if known < batch.room() as u16 && !pace.holds() {
+        let now = places.refresh(tables)?;
+        pace.looked(now - known, tables.size());
     }
     if places.waiting() == 0 {
         return Ok(());

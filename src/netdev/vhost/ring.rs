@@ -6,10 +6,16 @@
 //!
 //! Owned by whoever holds its vring's lock. In two parts, so that memory can be referred to while places
 //! move: [`Tables`], where things are, and [`Places`], how far both sides have come. Used entries are kept
-//! and written together, then shown to the guest once per burst by [`Places::publish`].
+//! and written together, then shown to the guest once per burst by [`Places::publish`], or less often by
+//! [`Places::show_in_time`].
+//!
+//! Both processors' caches are what a ring's speed depends on: a line that one writes must be fetched by the other, and
+//! that takes as long as handling several packets. So no line is written that has the right content already, and the
+//! two index lines are read and written no more often than they must (see [`super::pace`]).
 
 use super::features::Features;
 use super::memory::{DESCRIPTOR_BYTES, Descriptor, RingMemory, Span};
+use super::pace::Pace;
 use arrayvec::ArrayVec;
 use base::sync::{Ordering, fence};
 use packet::BATCH_MAX;
@@ -20,6 +26,16 @@ pub(super) const DESCRIPTORS_MAX: usize = 256;
 pub(super) const SPANS_MAX: usize = 256;
 /// Used entries kept before they are written.
 const KEPT_MAX: usize = 64;
+
+/// Looks that find nothing before the guest is shown all that it gets back: some microseconds of polling.
+const IDLE_LOOKS: u16 = 32;
+/// Rings shorter than this get everything back at once.
+const HIDING_SIZE_MIN: u16 = 256;
+
+/// Used entries that a guest need not be shown at once: a quarter of its ring.
+const fn hidden_max(size: u16) -> u16 {
+    if size < HIDING_SIZE_MIN { 0 } else { size / 4 }
+}
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
@@ -111,6 +127,11 @@ impl Tables {
     pub(super) fn features(&self) -> Features {
         self.features
     }
+    /// Entries of the ring.
+    #[inline]
+    pub(super) fn size(&self) -> u16 {
+        self.memory.size()
+    }
 
     /// Looks at up to `n` heads that wait, and has their buffers fetched. Stops before a head that is not in
     /// the ring.
@@ -132,7 +153,7 @@ impl Tables {
             if let Some(span) = span {
                 match way {
                     Way::FromGuest => span.fetch(),
-                    Way::ToGuest => span.fetch_to_write(),
+                    Way::ToGuest => span.fetch_to_write(self.features.header_bytes()),
                 }
             }
             sight.push(Ahead { head, span });
@@ -226,7 +247,11 @@ pub(super) struct Places {
     used: u16,
     /// Used entries not yet written: heads and bytes.
     kept: ArrayVec<(u16, u32), KEPT_MAX>,
-    /// Used entries that the guest was told of; `None` before the first.
+    /// Used entries that the guest can see.
+    shown: u16,
+    /// Looks in a row that found nothing.
+    idle: u16,
+    /// Used entries for which the guest was called if it wanted; `None` before the first.
     called: Option<u16>,
 }
 
@@ -290,6 +315,7 @@ impl Places {
         }
         // The guest must see the index before we look whether it sleeps; pairs with its own barrier.
         tables.memory.publish(self.used);
+        self.shown = self.used;
         self.wants_call(tables)
     }
 
@@ -298,15 +324,32 @@ impl Places {
     #[inline]
     pub(super) fn show(&mut self, tables: &Tables) {
         self.write(tables);
-        if self.called != Some(self.used) {
+        if self.shown != self.used {
+            self.shown = self.used;
             tables.memory.show(self.used);
+        }
+    }
+
+    /// The same in its time: when a good part of the ring came together, or none came for a while. Each time takes the
+    /// line away from the guest, which looks at it whenever it sends. `taken` says that this burst had packets.
+    #[inline]
+    pub(super) fn show_in_time(&mut self, tables: &Tables, taken: bool) {
+        self.write(tables);
+        self.idle = if taken {
+            0
+        } else {
+            self.idle.saturating_add(1)
+        };
+        let hidden = self.used.wrapping_sub(self.shown);
+        if hidden >= hidden_max(tables.memory.size()) || self.idle >= IDLE_LOOKS {
+            self.show(tables);
         }
     }
 
     /// True when the guest wants to be called for what it was shown.
     #[inline]
     pub(super) fn asks(&mut self, tables: &Tables) -> bool {
-        if self.called == Some(self.used) {
+        if self.called == Some(self.shown) {
             return false;
         }
         // As in publish(); by now the index is long written.
@@ -314,16 +357,22 @@ impl Places {
         self.wants_call(tables)
     }
 
+    /// Has the line fetched that [`Places::publish`] will write, for the burst to take less time.
+    #[inline]
+    pub(super) fn fetch_used_index(&self, tables: &Tables) {
+        tables.memory.fetch_used_index();
+    }
+
     #[inline]
     fn wants_call(&mut self, tables: &Tables) -> bool {
-        let before = self.called.replace(self.used);
+        let before = self.called.replace(self.shown);
         if !tables.features.event_index() {
             return tables.memory.available_flags() & SILENT == 0;
         }
         before.is_none_or(|before| {
-            let passed = self.used.wrapping_sub(before);
+            let passed = self.shown.wrapping_sub(before);
             let event = tables.memory.used_event();
-            self.used.wrapping_sub(event).wrapping_sub(1) < passed
+            self.shown.wrapping_sub(event).wrapping_sub(1) < passed
         })
     }
 }
@@ -333,6 +382,8 @@ impl Places {
 pub(super) struct Ring {
     pub(super) tables: Tables,
     pub(super) places: Places,
+    /// Of looks for heads that are not waited for.
+    pub(super) pace: Pace,
 }
 
 impl Ring {
@@ -344,18 +395,22 @@ impl Ring {
         memory.set_used_flags(if features.event_index() { 0 } else { SILENT });
         Self {
             tables: Tables { memory, features },
+            pace: Pace::default(),
             places: Places {
                 next: base,
                 seen: base,
                 used: base,
                 kept: ArrayVec::new(),
+                shown: used,
+                idle: 0,
                 called: None,
             },
         }
     }
 
-    /// Number of the next head, to go on from after a stop.
-    pub(super) fn base(&self) -> u16 {
+    /// Stops: the guest is shown all that it gets back. The number of the next head, to go on from.
+    pub(super) fn stop(mut self) -> u16 {
+        self.places.show(&self.tables);
         self.places.next
     }
     /// True once the guest's memory is no longer there.
@@ -377,8 +432,9 @@ impl Ring {
         memory.available_index() == self.places.next
     }
 
-    /// Kicks are not needed. With event indices the one asked for last has passed, and that is that.
+    /// Kicks are not needed, and one may have come. With event indices the one asked for last has passed, and that is that.
     pub(super) fn no_more_kicks(&mut self) {
+        self.pace = Pace::default();
         if !self.tables.features.event_index() {
             self.tables.memory.set_used_flags(SILENT);
         }

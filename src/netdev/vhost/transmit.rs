@@ -63,7 +63,8 @@ pub(super) fn transmit(
 ) -> (TxReport, bool, Option<Fault>) {
     let mut report = TxReport::default();
     let mut fault = None;
-    let Ring { tables, places } = ring;
+    let Ring { tables, places, .. } = ring;
+    places.fetch_used_index(tables);
     if usize::from(places.waiting()) < frames.len() {
         fault = places.refresh(tables).err();
     }
@@ -188,11 +189,11 @@ impl Burst<'_> {
             return false;
         }
         if frame.flags & OFFLOADS == 0 {
-            span.write(&PLAIN[..header_bytes]);
+            span.write_packet(&PLAIN[..header_bytes], frame.data());
         } else {
-            span.write(&self.header(frame, 1)[..header_bytes]);
+            let header = self.header(frame, 1);
+            span.write_packet(&header[..header_bytes], frame.data());
         }
-        span.skip(header_bytes).write(frame.data());
         self.places.give_back(self.tables, head, needed as u32);
         true
     }

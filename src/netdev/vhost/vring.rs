@@ -45,7 +45,7 @@ impl State {
     /// Starts, stops or rebuilds the ring as the rest of the state, memory and features demand.
     fn settle(&mut self, memory: &Arc<GuestMemory>, features: Features) {
         if let Some(ring) = self.ring.take() {
-            self.base = ring.base();
+            self.base = ring.stop();
         }
         self.misplaced = false;
         let leave = self.enabled || !features.protocol();
@@ -122,7 +122,7 @@ impl Vring {
     pub(super) fn fail(&self, state: &mut State, fault: Fault) {
         state.fault = Some(fault);
         if let Some(ring) = state.ring.take() {
-            state.base = ring.base();
+            state.base = ring.stop();
         }
         self.running.store(false, Ordering::Relaxed);
     }

@@ -5,3 +5,4 @@ mod messages;
 mod port;
 mod reference;
 mod rings;
+mod sharing;
