@@ -113,12 +113,14 @@ impl Controllers {
 
     pub(crate) fn table_mod(&mut self, cx: &mut Cx<'_>, id: ConnId, tm: &TableMod) -> Verdict {
         self.writable(id)?;
+        if tm.table_id == INTERNAL_TABLE {
+            return Err(OfpError::OFPTMFC_EPERM);
+        }
         if tm.eviction_flags.is_some_and(|f| f != EVICTION_FLAGS) {
             return Err(OfpError::OFPTMFC_BAD_CONFIG);
         }
         match tm.table_id {
             ALL_TABLES => (0..INTERNAL_TABLE).for_each(|t| cx.of.apply_table_mod(t, tm)),
-            INTERNAL_TABLE => return Err(OfpError::OFPTMFC_EPERM),
             t => cx.of.apply_table_mod(t, tm),
         }
         Ok(())
