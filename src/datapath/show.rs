@@ -32,7 +32,8 @@ fn title(out: &mut String, pmd: &PmdShared) {
     }
 }
 
-/// `pmd-stats-show`; with `core` only that thread's.
+/// `pmd-stats-show`; with `core` only that thread's. Cycles of the main thread, which does other things too, are not
+/// shown.
 #[must_use]
 pub fn pmd_stats(dp: &Datapath, core: Option<u32>) -> String {
     let mut out = String::new();
@@ -40,7 +41,9 @@ pub fn pmd_stats(dp: &Datapath, core: Option<u32>) -> String {
         title(&mut out, &pmd.shared);
         let f = pmd.shared.figures();
         packet_figures(&mut out, &f);
-        cycle_figures(&mut out, &f);
+        if pmd.shared.core.is_some() {
+            cycle_figures(&mut out, &f);
+        }
     }
     out
 }

@@ -46,9 +46,7 @@ pub(super) fn from_flow(text: &str, size: usize) -> Result<Vec<u8>, String> {
         Ok(flow) => flow,
         Err(first) => {
             let parsed = flow::text::ExactFlow::parse(text, &flow::NoNames, None);
-            parsed.map(|f| f.flow).map_err(|second| {
-                format!("Flow parsing failed odp syntax: {first} ofp syntax: {second}")
-            })?
+            parsed.map_err(|_| first.to_string())?.flow
         }
     };
     let payload = if size > 0 { 0 } else { 64 };

@@ -78,8 +78,13 @@ fn put_args(s: &Switch, out: &mut Out, (f, flags): (Flags, PutFlags), args: &[&s
     }
 }
 
-/// A key's text with the identity in front of it, or the one that flows put by hand have.
-fn parse_key(out: &mut Out, target: &Target, text: &str, what: &str) -> Option<(OdpKey, Ufid)> {
+/// A key's text with the identity in front of it, or the one that flows put by hand have, and whether it is whole.
+fn parse_key(
+    out: &mut Out,
+    target: &Target,
+    text: &str,
+    what: &str,
+) -> Option<(OdpKey, Ufid, bool)> {
     let given = match parse_ufid(text) {
         Ok(given) => given,
         Err(e) => {
@@ -90,14 +95,7 @@ fn parse_key(out: &mut Out, target: &Target, text: &str, what: &str) -> Option<(
     match OdpKey::parse(text, &target.names) {
         Ok((key, fitness)) => {
             let ufid = given.unwrap_or_else(|| Ufid::of(&key.flow));
-            if fitness != Fitness::Perfect || key.check_mask().is_err() {
-                out.complain(
-                    format_args!("updating flow table"),
-                    Some(&DpifError::Invalid),
-                );
-                return None;
-            }
-            Some((key, ufid))
+            Some((key, ufid, fitness == Fitness::Perfect))
         }
         Err(e) => {
             let why = match e {
@@ -131,7 +129,14 @@ fn put(
     (target, f, flags): (&Target, Flags, PutFlags),
     (key, actions): (&str, &str),
 ) -> Option<()> {
-    let (key, ufid) = parse_key(out, target, key, "parsing flow key")?;
+    let (key, ufid, whole) = parse_key(out, target, key, "parsing flow key")?;
+    if !whole || key.check_mask().is_err() {
+        out.complain(
+            format_args!("updating flow table"),
+            Some(&DpifError::Invalid),
+        );
+        return None;
+    }
     let Ok(actions) = odp::text::parse_actions(actions, &NoOdpNames) else {
         out.complain(format_args!("parsing actions"), Some(&DpifError::Invalid));
         return None;
@@ -180,7 +185,7 @@ pub(super) fn del_flow(s: &mut Switch, out: &mut Out, f: Flags, args: &[&str]) {
 
 /// As [`put`].
 fn delete(s: &Switch, out: &mut Out, (target, f): (&Target, Flags), key: &str) -> Option<()> {
-    let (_, ufid) = parse_key(out, target, key, "")?;
+    let (_, ufid, _) = parse_key(out, target, key, "")?;
     let mut ops = [Op::FlowDel(FlowDel {
         ufid,
         pmd: None,

@@ -28,9 +28,6 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
 fn one(s: &Switch, dpif: &dyn Dpif, f: Flags) -> String {
     let mut out = String::new();
     let t = dpif.stats();
-    let n = t.n_hit + t.n_missed;
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let per_packet = |hits: u64| if n == 0 { 0.0 } else { hits as f64 / n as f64 };
     put(
         &mut out,
         format_args!("{}@{}:\n", dpif.type_name(), dpif.name()),
@@ -43,25 +40,6 @@ fn one(s: &Switch, dpif: &dyn Dpif, f: Flags) -> String {
         ),
     );
     put(&mut out, format_args!("  flows: {}\n", t.n_flows));
-    if f.statistics {
-        put(
-            &mut out,
-            format_args!(
-                "  masks: hit:{} total:{} hit/pkt:{:.2}\n",
-                t.n_mask_hit,
-                t.n_masks,
-                per_packet(t.n_mask_hit)
-            ),
-        );
-        put(
-            &mut out,
-            format_args!(
-                "  cache: hit:{} hit-rate:{:.2}%\n",
-                t.n_cache_hit,
-                per_packet(t.n_cache_hit) * 100.0
-            ),
-        );
-    }
     for port in dpif.ports() {
         put(
             &mut out,
