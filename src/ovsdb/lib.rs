@@ -9,7 +9,7 @@
 //! * [`session`]: the connection that stays up: reconnects with back-off, probes, locks, monitors, transacts.
 //! * [`txn`]: building transactions.
 //!
-//! Threads: none; the main loop calls `run(now)` and waits on the descriptors that are named to it.
+//! Threads: one that asks the system what names mean (`resolve`); else none: the main loop calls `run(now)` and waits on the descriptors that are named to it.
 //! Limits: a message is at most [`jsonrpc::MESSAGE_MAX`] bytes and 128 levels deep.
 
 pub mod address;
@@ -18,6 +18,7 @@ pub mod listener;
 pub mod outbox;
 mod reconnect;
 pub mod replica;
+mod resolve;
 pub mod schema;
 pub mod session;
 pub mod stream;
@@ -25,7 +26,7 @@ pub mod tls;
 pub mod txn;
 pub mod value;
 
-pub use address::Address;
+pub use address::{Address, remark_on_default_port};
 pub use jsonrpc::{Message, Rpc, RpcError};
 pub use listener::Listener;
 pub use outbox::{Outbox, OutboxError};

@@ -1,13 +1,13 @@
 //! Sockets that peers connect to.
 
 use crate::address::Address;
-use crate::stream::{Stream, StreamError};
+use crate::stream::{Stream, StreamError, words};
 use crate::tls::{Tls, TlsStream};
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A listening socket; a unix one is removed from the file system when dropped.
 #[derive(Debug)]
@@ -30,19 +30,18 @@ impl Listener {
             address: address.to_string(),
             source,
         };
-        match address {
+        let known = address.resolve().map_err(fail)?;
+        match known.as_ref() {
             Address::PassiveUnix(path) => {
-                if path.exists() && UnixStream::connect(path).is_err() {
-                    std::fs::remove_file(path).map_err(fail)?;
-                }
-                let l = UnixListener::bind(path).map_err(fail)?;
-                l.set_nonblocking(true).map_err(fail)?;
-                Ok(Self::Unix(l, path.clone()))
+                let l = bind_unix(path).inspect_err(|e| {
+                    let (path, why) = (path.display(), words(e));
+                    tracing::error!(target: "stream_unix", "{path}: binding failed: {why}");
+                });
+                Ok(Self::Unix(l.map_err(fail)?, path.clone()))
             }
             Address::PassiveTcp(addr) | Address::PassiveSsl(addr) => {
-                let l = TcpListener::bind(addr).map_err(fail)?;
-                l.set_nonblocking(true).map_err(fail)?;
-                Ok(match address {
+                let l = bind_tcp(*addr, address).map_err(fail)?;
+                Ok(match known.as_ref() {
                     Address::PassiveSsl(_) => Self::Tls(l, tls.clone()),
                     _ => Self::Tcp(l),
                 })
@@ -89,6 +88,30 @@ impl Listener {
             (other, _) => Ok(Some(other)),
         }
     }
+}
+
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if path.exists() && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let l = UnixListener::bind(path)?;
+    l.set_nonblocking(true)?;
+    Ok(l)
+}
+
+/// Listens; says which port it is where the kernel was to choose.
+fn bind_tcp(addr: SocketAddr, address: &Address) -> io::Result<TcpListener> {
+    let name = address.to_string();
+    let name = name.split_once(':').map_or("", |(_, rest)| rest);
+    let l = TcpListener::bind(addr).inspect_err(|e| {
+        tracing::error!(target: "socket_util", "{name}: bind: {}", words(e));
+    })?;
+    l.set_nonblocking(true)?;
+    if addr.port() == 0 {
+        let port = l.local_addr()?.port();
+        tracing::info!(target: "socket_util", "{name}: listening on port {port}");
+    }
+    Ok(l)
 }
 
 fn prepare(s: &TcpStream) -> io::Result<()> {

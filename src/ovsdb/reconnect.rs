@@ -14,6 +14,8 @@ pub(crate) struct Reconnect {
     /// No attempt before.
     until: Nanos,
     connected_at: Option<Nanos>,
+    /// The peer connects to us.
+    pub(crate) passive: bool,
 }
 
 impl Reconnect {
@@ -62,7 +64,7 @@ impl Reconnect {
         if why.starts_with("connection ") {
             tracing::info!(target: "reconnect", "{name}: {why}");
         } else {
-            tracing::info!(target: "reconnect", "{name}: connection dropped ({why})");
+            tracing::warn!(target: "reconnect", "{name}: connection dropped ({why})");
         }
         let since = self.connected_at.take();
         if since.is_some_and(|t| now >= t.plus_millis(self.pause_ms)) {
@@ -73,15 +75,25 @@ impl Reconnect {
         }
     }
 
+    /// What follows a pause, as a noun and as a verb.
+    fn words(&self) -> (&'static str, &'static str) {
+        if self.passive {
+            ("trying to listen again", "try to listen")
+        } else {
+            ("reconnect", "reconnect")
+        }
+    }
+
     fn pause(&mut self, name: &str, now: Nanos) {
         let before = self.pause_ms;
         self.pause_ms = (before * 2).clamp(MS.0, MS.1);
         if before > 0 && before < MS.1 / 2 {
-            let s = self.pause_ms / 1000;
-            tracing::info!(target: "reconnect", "{name}: waiting {s} seconds before reconnect");
+            let (s, what) = (self.pause_ms / 1000, self.words().0);
+            tracing::info!(target: "reconnect", "{name}: waiting {s} seconds before {what}");
         } else if before > 0 && before < MS.1 {
+            let what = self.words().1;
             tracing::info!(target: "reconnect",
-                "{name}: continuing to reconnect in the background but suppressing further logging");
+                "{name}: continuing to {what} in the background but suppressing further logging");
         }
         self.until = now.plus_millis(self.pause_ms);
     }

@@ -13,7 +13,7 @@ use crate::listener::Listener;
 use crate::reconnect::Reconnect;
 use crate::replica::{Change, Replica};
 use crate::schema::Schema;
-use crate::stream::{Dial, Stream};
+use crate::stream::{Dial, Stream, words};
 use crate::txn::Transaction;
 use base::clock::Nanos;
 use base::log_rl;
@@ -99,10 +99,13 @@ impl Monitor {
 /// Which columns of which tables to monitor; an empty list means all the server has.
 pub type Wanted = BTreeMap<String, Vec<String>>;
 
+/// A server: its name in the log, and where it is.
+pub type Remote = (String, Address);
+
 /// The session.
 #[derive(Debug)]
 pub struct Session {
-    remotes: Vec<Address>,
+    remotes: Vec<Remote>,
     /// The remote that is in use, or was tried last.
     remote: usize,
     dial: Dial,
@@ -130,7 +133,7 @@ impl Session {
     /// A session that is not connected yet, with one of `remotes`. `lock` is taken after each connection.
     #[must_use]
     pub fn new(
-        (remotes, dial): (Vec<Address>, Dial),
+        (remotes, dial): (Vec<Remote>, Dial),
         database: &str,
         lock: Option<&str>,
         wanted: Wanted,
@@ -183,7 +186,7 @@ impl Session {
     /// The server that is connected, or was tried last.
     #[must_use]
     pub fn remote(&self) -> Option<&Address> {
-        self.remotes.get(self.remote)
+        self.remotes.get(self.remote).map(|(_, address)| address)
     }
 
     /// Names what to wait for.
@@ -265,26 +268,27 @@ impl Session {
 
     /// The server's name in the log.
     fn name(&self) -> String {
-        self.remote().map(Address::to_string).unwrap_or_default()
+        let remote = self.remotes.get(self.remote);
+        remote.map(|(name, _)| name.clone()).unwrap_or_default()
     }
 
     fn connect(&mut self, now: Nanos) {
         self.remote = (self.remote + 1) % self.remotes.len().max(1);
-        let Some(address) = self.remotes.get(self.remote) else {
+        let Some((name, address)) = self.remotes.get(self.remote).cloned() else {
             return;
         };
-        let name = address.to_string();
         let (what, doing) = if address.is_passive() {
             ("listen", "listening")
         } else {
             ("connection", "connecting")
         };
-        self.reconnect.attempt(&name, doing);
         let begun = if address.is_passive() {
-            Listener::bind(address, &self.dial.tls).map(|l| self.listener = Some(l))
+            Listener::bind(&address, &self.dial.tls).map(|l| self.listener = Some(l))
         } else {
-            Stream::begin(address, &self.dial).map(|s| self.begin(s, now))
+            Stream::begin(&address, &self.dial).map(|s| self.begin(s, now))
         };
+        self.reconnect.passive = address.is_passive();
+        self.reconnect.attempt(&name, doing);
         if let Err(e) = begun {
             let why = words(&e.source_error());
             self.reconnect.failed(&name, (what, Some(&why)), now);
@@ -417,7 +421,10 @@ impl Session {
             return Ok(());
         }
         if now >= self.heard_at.plus_millis(PROBE_MS * 2) {
-            return Err(RpcError::NotAMessage("no response to inactivity probe"));
+            let (name, s) = (self.name(), PROBE_MS / 1000);
+            tracing::error!(target: "reconnect",
+                "{name}: no response to inactivity probe after {s} seconds, disconnecting");
+            return Err(RpcError::Io(std::io::ErrorKind::TimedOut.into()));
         }
         if now >= self.heard_at.plus_millis(PROBE_MS) && !self.probed {
             self.probed = true;
@@ -586,13 +593,4 @@ fn first_error(result: Value) -> Result<Value, String> {
         }
     }
     Ok(result)
-}
-
-/// The kernel's words, without the number.
-fn words(e: &std::io::Error) -> String {
-    let text = e.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }

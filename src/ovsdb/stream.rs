@@ -1,6 +1,6 @@
 //! Byte streams to and from peers at an [`Address`]. Everything is non-blocking.
 
-use crate::address::Address;
+use crate::address::{Address, Kind};
 use crate::tls::{Tls, TlsStream};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -65,18 +65,24 @@ pub struct Dial {
 }
 
 impl Stream {
-    /// Begins to connect, without waiting: see [`Stream::is_connected`].
+    /// Begins to connect, without waiting: see [`Stream::is_connected`]. Failures below TLS are in the log.
     ///
     /// # Errors
     /// Naming the address.
     pub fn begin(address: &Address, dial: &Dial) -> Result<Self, StreamError> {
-        let begun = match address {
+        let socket = address.resolve().and_then(|known| match known.as_ref() {
             Address::Unix(path) => connect_unix(path).map(Self::Unix),
-            Address::Tcp(addr) => connect_tcp(addr, dial.dscp).map(Self::Tcp),
-            Address::Ssl(addr) => connect_tcp(addr, dial.dscp)
-                .and_then(|s| TlsStream::client(s, address.to_string(), &dial.tls))
-                .map(|s| Self::Tls(Box::new(s))),
+            Address::Tcp(addr) | Address::Ssl(addr) => connect_tcp(addr, dial.dscp).map(Self::Tcp),
             _ => Err(ErrorKind::Unsupported.into()),
+        });
+        if let Err(e) = &socket {
+            log_refusal(address, e);
+        }
+        let begun = match (socket, address.module()) {
+            (Ok(Self::Tcp(s)), Some(Kind::Ssl)) => {
+                TlsStream::client(s, address.to_string(), &dial.tls).map(|s| Self::Tls(Box::new(s)))
+            }
+            (socket, _) => socket,
         };
         begun.map_err(|source| StreamError::Io {
             address: address.to_string(),
@@ -134,6 +140,25 @@ impl Stream {
         };
         socket.peer_addr().ok().map(|a| format!("{kind}:{a}"))
     }
+}
+
+/// Says that not even an attempt was possible, as the module of that kind of address does.
+fn log_refusal(address: &Address, e: &io::Error) {
+    let why = words(e);
+    match address.module() {
+        Some(Kind::Tcp) => tracing::error!(target: "stream_tcp", "{address}: connect: {why}"),
+        Some(_) => tracing::error!(target: "stream_ssl", "{address}: connect: {why}"),
+        None => {}
+    }
+}
+
+/// The kernel's words, without the number.
+pub(crate) fn words(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// A unix connection is made at once or not at all: a listener whose queue is full counts as not there.

@@ -3,15 +3,18 @@
 //! A database that goes away changes nothing. When it returns, what it says is compared with what is in force. One
 //! that comes back without any bridge while bridges run is not believed until it was read so twice.
 
-use crate::db_model::{self, RowIds};
+use crate::db_model::{self, OVSDB_PORT, RowIds};
 use crate::db_status::{Shown, Writer};
 use crate::model::Model;
 use base::clock::Nanos;
 use base::poll::PollSet;
-use ovsdb::{Address, Datum, Dial, Event, Row, Session, Tls};
+use base::sync::AtomicBool;
+use ovsdb::{Address, Datum, Dial, Event, Row, Session, Tls, remark_on_default_port};
 
 /// The lock that one switch per database holds.
 const LOCK: &str = "ovs_vswitchd";
+
+static DEFAULT_PORT_SAID: AtomicBool = AtomicBool::new(false);
 
 /// A new state of the configuration.
 #[derive(Debug)]
@@ -40,23 +43,27 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// A database at an address, or at one of several (`,` between them).
-    ///
-    /// # Errors
-    /// The address, when it is none.
-    pub(crate) fn new(address: &str, tls: &Tls) -> Result<Self, String> {
+    /// A database at an address, or at one of several (`,` between them). One that means nothing is tried again for
+    /// ever, as one where nobody is.
+    pub(crate) fn new(address: &str, tls: &Tls) -> Self {
         let rundir = crate::paths::rundir();
-        let remotes: Result<Vec<Address>, _> = address
-            .split(',')
-            .map(|remote| Address::parse(remote.trim(), 6640, &rundir))
-            .collect();
-        let remotes = remotes.map_err(|e| e.to_string())?;
+        let mut remotes: Vec<_> = address.split(',').map(str::trim).collect();
+        remotes.retain(|r| !r.is_empty());
+        if remotes.is_empty() {
+            remotes.push("invalid:");
+        }
+        let remote = |text: &str| {
+            remark_on_default_port(text, ("OVSDB", 6632, OVSDB_PORT), &DEFAULT_PORT_SAID);
+            let address = Address::parse_any(text, OVSDB_PORT, &rundir);
+            (text.to_owned(), address)
+        };
+        let remotes = remotes.into_iter().map(remote).collect();
         let dial = Dial {
             tls: tls.clone(),
             dscp: None,
         };
         let wanted = db_model::wanted();
-        Ok(Self {
+        Self {
             session: Session::new((remotes, dial), "Open_vSwitch", Some(LOCK), wanted),
             writer: Writer::default(),
             address: address.to_owned(),
@@ -66,7 +73,7 @@ impl Database {
             had_bridges: false,
             lock_lost_said: false,
             in_force: None,
-        })
+        }
     }
 
     /// One turn: talks to the server; gives out the configuration when it changed and the lock is ours.

@@ -173,7 +173,7 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
 }
 
 /// Port of the database protocol (IANA).
-const OVSDB_PORT: u16 = 6640;
+pub(crate) const OVSDB_PORT: u16 = 6640;
 
 /// Managers that are reached in-band: numbers in a network that is not this host.
 fn read_managers(replica: &Replica, root: &Columns<'_>) -> Vec<SocketAddrV4> {

@@ -62,24 +62,36 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 /// Ends of a pipe that signals write into.
 struct Signals {
     terminate: UnixStream,
+    interrupt: UnixStream,
     hangup: UnixStream,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        let pipe = |signals: &[i32]| -> std::io::Result<UnixStream> {
+        let pipe = |signal: i32| -> std::io::Result<UnixStream> {
             let (ours, theirs) = UnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            for signal in signals {
-                signal_hook::low_level::pipe::register(*signal, theirs.try_clone()?)?;
-            }
+            signal_hook::low_level::pipe::register(signal, theirs)?;
             Ok(ours)
         };
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         Ok(Self {
-            terminate: pipe(&[SIGTERM, SIGINT])?,
-            hangup: pipe(&[SIGHUP])?,
+            terminate: pipe(SIGTERM)?,
+            interrupt: pipe(SIGINT)?,
+            hangup: pipe(SIGHUP)?,
         })
+    }
+    /// True when a signal told us to end; says so.
+    fn told_to_end(&self) -> bool {
+        let told = if Self::arrived(&self.terminate) {
+            "15 (Terminated)"
+        } else if Self::arrived(&self.interrupt) {
+            "2 (Interrupt)"
+        } else {
+            return false;
+        };
+        tracing::warn!(target: "fatal_signal", "terminating with signal {told}");
+        true
     }
     /// True when such a signal arrived since last asked.
     fn arrived(stream: &UnixStream) -> bool {
@@ -143,7 +155,6 @@ fn serve(options: &Options) -> Result<(), String> {
     let dummy = options.dummy != crate::options::Dummy::Off;
     let mut server = unixctl::Server::listen(&socket, commands::all(dummy))?;
     let mut switch = Switch::new(options)?;
-    tracing::info!(target: "vswitchd", "{program} (Open vSwitch) 3.1.0");
     turn_until_told(options, &signals, &mut server, &mut switch);
     switch.shutdown();
     drop(server);
@@ -178,6 +189,7 @@ fn turn_until_told(
         let mut busy = switch.run();
         if !ready && switch.is_configured() {
             ready = true;
+            tracing::info!(target: "bridge", "{} (Open vSwitch) 3.1.0", options.program);
             daemon::ready();
             if options.detach {
                 daemon::let_go_of_terminal(!options.no_chdir);
@@ -197,15 +209,16 @@ fn turn_until_told(
             drop(vlog::vlog().reopen());
             switch.reload();
         }
-        if Signals::arrived(&signals.terminate) || switch.exit_requested() && !server.has_unsent() {
+        if signals.told_to_end() || switch.exit_requested() && !server.has_unsent() {
             return;
         }
         if busy {
             set.at_once();
         }
         set.within(TURN_MAX);
-        set.fd(signals.terminate.as_raw_fd(), false);
-        set.fd(signals.hangup.as_raw_fd(), false);
+        for signal in [&signals.terminate, &signals.interrupt, &signals.hangup] {
+            set.fd(signal.as_raw_fd(), false);
+        }
         server.wait(&mut set);
         switch.wait(&mut set);
         let took = base::clock::monotonic_ns().saturating_sub(woken);

@@ -5,6 +5,8 @@
 
 mod kit;
 
+/// Databases and controllers that are not there yet, named wrongly, or known by name only.
+mod absent;
 /// Octets that are no messages, on every socket: an error to whoever sent them, and no harm to others.
 mod garbage;
 /// Packets that lie: all accounted for, nobody hurt.

@@ -47,7 +47,7 @@ impl Server {
         ];
         let wanted = wanted.into_iter().map(|(t, c)| (t.to_owned(), c)).collect();
         Session::new(
-            (vec![address], Dial::default()),
+            (vec![("unix:db.sock".to_owned(), address)], Dial::default()),
             "Open_vSwitch",
             Some("ovs_vswitchd"),
             wanted,

@@ -5,8 +5,9 @@ use super::own_rules::{Situation, is_primary};
 use crate::model::{BridgeModel, ControllerModel};
 use crate::vconn::{ASKED_FOR, Door, Rconn};
 use base::clock::Nanos;
+use base::sync::AtomicBool;
 use ofproto::{ConnKind, ConnSettings, Role};
-use ovsdb::{Address, Dial};
+use ovsdb::{Address, Dial, remark_on_default_port};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
@@ -17,6 +18,8 @@ const QUEUE_SIZE: usize = 100;
 const QUEUE_SIZES: RangeInclusive<usize> = 1..=512;
 /// Port of OpenFlow (IANA).
 const OPENFLOW_PORT: u16 = 6653;
+
+static DEFAULT_PORT_SAID: AtomicBool = AtomicBool::new(false);
 
 impl ControllerModel {
     /// Silence after which it is probed, milliseconds in whole seconds; 0 for never.
@@ -72,7 +75,8 @@ impl Conversation {
             .filter(|(target, _)| target.as_str() != "none")
             .map(|(t, c)| (t.clone(), c.clone()))
             .collect();
-        if wanted == self.wanted && versions == self.versions && queue_size == self.queue_size {
+        let same = wanted == self.wanted && versions == self.versions;
+        if same && queue_size == self.queue_size && self.lacks_nobody() {
             return;
         }
         self.queue_size = queue_size;
@@ -89,8 +93,10 @@ impl Conversation {
             }
         }
         let old = std::mem::replace(&mut self.wanted, wanted.clone());
-        for target in wanted.keys().filter(|t| !old.contains_key(*t)) {
-            self.add_controller(target, now);
+        for target in wanted.keys() {
+            if self.lacks(target) {
+                self.add_controller(target, now);
+            }
         }
         for (target, c) in old.iter().filter(|(t, _)| !wanted.contains_key(*t)) {
             let (bridge, kind) = (&self.bridge, c.kind_name(target));
@@ -140,29 +146,45 @@ impl Conversation {
         settings
     }
 
+    /// True where each controller has its connection or its door.
+    fn lacks_nobody(&self) -> bool {
+        self.wanted.keys().all(|t| !self.lacks(t))
+    }
+
+    fn lacks(&self, target: &String) -> bool {
+        let here = |c: &Conn| c.target.as_ref() == Some(target);
+        !self.passive.contains_key(target) && !self.conns.iter().any(here)
+    }
+
     fn add_controller(&mut self, target: &str, now: Nanos) {
-        let refused = |why: String| tracing::warn!(target: "connmgr", "{why}");
-        if let Some(c) = self.wanted.get(target) {
-            let (bridge, kind) = (&self.bridge, c.kind_name(target));
-            tracing::info!(target: "connmgr", "{bridge}: added {kind} controller \"{target}\"");
+        let bridge = &self.bridge;
+        let Ok(address) = Address::parse(target, OPENFLOW_PORT, &crate::paths::rundir()) else {
+            tracing::warn!(target: "connmgr", "{bridge}: unsupported controller \"{target}\"");
+            return;
+        };
+        remark_on_default_port(
+            target,
+            ("OpenFlow", 6633, OPENFLOW_PORT),
+            &DEFAULT_PORT_SAID,
+        );
+        if address.is_passive() {
+            // What is wrong is in the log; the next configuration has another try.
+            let Ok(door) = Door::open(&address, &self.tls) else {
+                return;
+            };
+            self.passive.insert(target.to_owned(), door);
+        } else {
+            let dial = Dial {
+                tls: self.tls.clone(),
+                dscp: self.wanted.get(target).map(ControllerModel::dscp),
+            };
+            let name = format!("{bridge}<->{target}");
+            let rconn = Rconn::to((&name, target), (address, dial), now);
+            self.conns.push(Conn::to(rconn, target));
         }
-        match Address::parse(target, OPENFLOW_PORT, &crate::paths::rundir()) {
-            Ok(address) if address.is_passive() => match Door::open(&address, &self.tls) {
-                Ok(door) => {
-                    self.passive.insert(target.to_owned(), door);
-                }
-                Err(e) => refused(e.to_string()),
-            },
-            Ok(address) => {
-                let dial = Dial {
-                    tls: self.tls.clone(),
-                    dscp: self.wanted.get(target).map(ControllerModel::dscp),
-                };
-                let name = format!("{}<->{target}", self.bridge);
-                let rconn = Rconn::to((&name, target), (address, dial), now);
-                self.conns.push(Conn::to(rconn, target));
-            }
-            Err(e) => refused(e.to_string()),
+        if let Some(c) = self.wanted.get(target) {
+            let kind = c.kind_name(target);
+            tracing::info!(target: "connmgr", "{}: added {kind} controller \"{target}\"", self.bridge);
         }
     }
 

@@ -105,7 +105,7 @@ impl Switch {
         options.tls.apply(&tls);
         let database = match &options.source {
             Source::Toml(_) => None,
-            Source::Database(address) => Some(Database::new(address, &tls)?),
+            Source::Database(address) => Some(Database::new(address, &tls)),
         };
         let mut switch = Self {
             program: options.program.clone(),

@@ -170,7 +170,10 @@ impl Rconn {
         if self.is_talkative() {
             tracing::info!(target: "rconn", "{}: connecting...", self.name);
         }
-        match Stream::begin(address, &self.dial) {
+        let begun = Stream::begin(address, &self.dial).map_err(|e| e.source_error());
+        // On this host a refusal comes at once.
+        let begun = begun.and_then(|mut s| s.is_connected().map(|_| s));
+        match begun {
             Ok(stream) => {
                 self.channel = Some(Channel::new(stream));
                 self.good_at = now.plus_millis(self.backoff_ms);
@@ -178,7 +181,7 @@ impl Rconn {
                 self.finish_connecting(now)
             }
             Err(e) => {
-                let why = reason(&e.source_error());
+                let why = reason(&e);
                 tracing::warn!(target: "rconn", "{}: connection failed ({why})", self.name);
                 self.last_error = Some(why);
                 self.good_at = Nanos(u64::MAX);

@@ -43,12 +43,13 @@ impl DropIn {
         let own = ["--remote=punix:db.sock", "--log-file=db.log", "conf.db"];
         self.spawn("ovsdb-server", &[&own[..], args].concat());
         until("the database answers", || {
-            self.tool("ovs-vsctl", &["--no-wait", "init"]).is_ok()
+            self.tool("ovs-vsctl", &["--no-wait", "--timeout=20", "init"])
+                .is_ok()
         });
     }
 
-    /// Starts the switch; without a database in the arguments it takes `db.sock`.
-    pub(crate) fn start_switch(&mut self, args: &[&str]) {
+    /// Starts the switch; without a database in the arguments it takes `db.sock`. Its place among the children.
+    pub(crate) fn start_switch(&mut self, args: &[&str]) -> usize {
         let own = [
             "--enable-dummy=override",
             "--disable-system",
@@ -57,7 +58,7 @@ impl DropIn {
         ];
         let program = self.file("ovs-vswitchd");
         let program = program.to_str().expect("UTF-8").to_owned();
-        self.spawn(&program, &[&own[..], args].concat());
+        self.spawn(&program, &[&own[..], args].concat())
     }
 
     /// Starts a program that runs until the test ends; its place among the others.
@@ -106,6 +107,14 @@ impl DropIn {
         until(&format!("{place} is {text}\n{}", self.log()), || {
             self.ask(&line).contains(text)
         });
+    }
+
+    /// True while such a program runs.
+    pub(crate) fn runs(&mut self, which: usize) -> bool {
+        self.children[which]
+            .try_wait()
+            .expect("our child")
+            .is_none()
     }
 
     /// Waits until the log holds a text.
