@@ -166,6 +166,7 @@ impl Backer {
         let half = |n| u128::from(base::hash::words(seed, &[self.bridges_made, n]));
         let id = BridgeId(half(1) << 64 | half(2));
         let bridge = Bridge::new(id, name, settings);
+        lock(&bridge.ofproto).set_created(self.clock.now());
         self.bridges.insert(name.to_owned(), bridge);
         let mut local = IfaceConfig::new(name, "internal");
         local.ofport_request = Some(OfPort::LOCAL);

@@ -2,14 +2,52 @@
 //! Open vSwitch module name and the subscriber in `vswitchd` prints the vlog format.
 
 use crate::clock::monotonic_ns;
-use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, Mutex, Ordering, RwLock, lock, read, write};
+use std::collections::BTreeSet;
 
-/// False while limits are switched off by hand.
-static IN_FORCE: AtomicBool = AtomicBool::new(true);
+/// True while some module's limits are switched off by hand, so that all others need not look closer.
+static SOME_OFF: AtomicBool = AtomicBool::new(false);
+static SWITCHES: RwLock<Switches> = RwLock::new(Switches::new());
 
-/// Switches all limits on or off (`vlog/enable-rate-limit`, `vlog/disable-rate-limit`).
-pub fn set_limits_in_force(on: bool) {
-    IN_FORCE.store(on, Ordering::Relaxed);
+/// Which modules' limits are in force: all or none, but for the exceptions.
+#[derive(Debug)]
+struct Switches {
+    on: bool,
+    except: BTreeSet<String>,
+}
+
+impl Switches {
+    const fn new() -> Self {
+        Self {
+            on: true,
+            except: BTreeSet::new(),
+        }
+    }
+    fn set(&mut self, module: Option<&str>, on: bool) {
+        match module {
+            None => {
+                self.on = on;
+                self.except.clear();
+            }
+            Some(m) if on == self.on => drop(self.except.remove(m)),
+            Some(m) => drop(self.except.insert(m.to_owned())),
+        }
+    }
+    fn is_on(&self, module: &str) -> bool {
+        self.on != self.except.contains(module)
+    }
+}
+
+/// Switches the limits of a module, or of all, on or off (`vlog/enable-rate-limit`, `vlog/disable-rate-limit`).
+pub fn set_limits_in_force(module: Option<&str>, on: bool) {
+    let mut switches = write(&SWITCHES);
+    switches.set(module, on);
+    let some_off = !switches.on || !switches.except.is_empty();
+    SOME_OFF.store(some_off, Ordering::Relaxed);
+}
+
+fn in_force(module: &str) -> bool {
+    !SOME_OFF.load(Ordering::Relaxed) || read(&SWITCHES).is_on(module)
 }
 
 /// A token bucket: at most `rate` lines per minute, bursts of `burst`.
@@ -62,9 +100,9 @@ impl RateLimit {
         }
     }
 
-    /// Decides about one line, at real time.
-    pub fn check(&self) -> Verdict {
-        if !IN_FORCE.load(Ordering::Relaxed) {
+    /// Decides about one line of a module, at real time.
+    pub fn check(&self, module: &str) -> Verdict {
+        if !in_force(module) {
             return Verdict::Print {
                 dropped: 0,
                 first_s: 0,
@@ -117,7 +155,7 @@ pub fn dropped_line(dropped: u64, first_s: u64, last_s: u64) -> String {
 macro_rules! log_rl {
     ($limit:expr, $level:ident, $target:literal, $($arg:tt)+) => {
         if ::tracing::enabled!(target: $target, ::tracing::Level::$level) {
-            if let $crate::log::Verdict::Print { dropped, first_s, last_s } = $limit.check() {
+            if let $crate::log::Verdict::Print { dropped, first_s, last_s } = $limit.check($target) {
                 if dropped > 0 {
                     ::tracing::event!(target: $target, ::tracing::Level::$level, "{}",
                         $crate::log::dropped_line(dropped, first_s, last_s));
@@ -131,6 +169,39 @@ macro_rules! log_rl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_switched_by_module() {
+        let mut s = Switches::new();
+        let state = |s: &Switches| (s.is_on("dpif"), s.is_on("vlog"));
+        assert_eq!(state(&s), (true, true));
+        s.set(Some("dpif"), false);
+        assert_eq!(state(&s), (false, true));
+        s.set(None, false);
+        assert_eq!(state(&s), (false, false));
+        s.set(Some("dpif"), true);
+        assert_eq!(state(&s), (true, false));
+        s.set(Some("dpif"), false);
+        assert_eq!(state(&s), (false, false));
+        s.set(None, true);
+        assert_eq!(state(&s), (true, true));
+    }
+
+    #[test]
+    fn a_module_without_limits_says_it_all() {
+        let limit = RateLimit::new(0, 0);
+        assert_eq!(limit.check("a_module_of_this_test"), Verdict::Drop);
+        set_limits_in_force(Some("a_module_of_this_test"), false);
+        let all = Verdict::Print {
+            dropped: 0,
+            first_s: 0,
+            last_s: 0,
+        };
+        assert_eq!(limit.check("a_module_of_this_test"), all);
+        assert_eq!(limit.check("another_one"), Verdict::Drop);
+        set_limits_in_force(Some("a_module_of_this_test"), true);
+        assert_eq!(limit.check("a_module_of_this_test"), Verdict::Drop);
+    }
 
     #[test]
     fn a_burst_passes_then_lines_are_counted() {

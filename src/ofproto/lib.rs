@@ -31,6 +31,7 @@ pub mod group;
 pub mod group_mod;
 pub mod learn;
 pub mod meter;
+mod own;
 mod port_numbers;
 pub mod ports;
 pub mod provider;
@@ -57,6 +58,7 @@ pub use group_mod::GroupSpec;
 pub use learn::Learned;
 pub use meter::{Meter, Meters};
 pub use openflow::{FlowFlags, GroupCommand, MeterBand, MeterConfig, RemovedReason, Role};
+pub use own::OwnRules;
 pub use port_numbers::PortNumbers;
 pub use ports::Port;
 pub use provider::{NoProvider, PacketPlan, Provider};
@@ -82,6 +84,7 @@ pub struct Pipeline {
     /// The meters.
     pub meters: Meters,
     tun: Slot<TunTable>,
+    own: Slot<OwnRules>,
 }
 
 impl Pipeline {
@@ -89,5 +92,10 @@ impl Pipeline {
     #[must_use]
     pub fn tun_table(&self) -> Arc<TunTable> {
         self.tun.load_full()
+    }
+    /// Rules that stand for what happens to packets without a rule.
+    #[must_use]
+    pub fn own(&self) -> Arc<OwnRules> {
+        self.own.load_full()
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::rule::Rule;
 use crate::switch::Ofproto;
-use crate::tables::N_TABLES;
+use crate::tables::{INTERNAL_TABLE, N_TABLES};
 use base::clock::Nanos;
+use base::sync::Arc;
 use classifier::{Cursor, Version};
 use flow::NoNames;
 use flow::text::PRIORITY_DEFAULT;
@@ -17,16 +18,18 @@ pub struct FlowsText {
     version: Version,
     tables: Range<u8>,
     cursor: Option<(u8, Cursor)>,
+    offload: bool,
 }
 
 impl Ofproto {
-    /// Begins the text of all flows: a line for each, table by table.
+    /// Begins the text of all flows: a line for each, table by table. `offload`: with what devices counted.
     #[must_use]
-    pub fn flows_text(&self) -> FlowsText {
+    pub fn flows_text(&self, offload: bool) -> FlowsText {
         FlowsText {
             version: self.pipeline().tables.version(),
             tables: 0..N_TABLES,
             cursor: None,
+            offload,
         }
     }
 
@@ -44,8 +47,11 @@ impl Ofproto {
                 let Some(next) = text.tables.next() else {
                     break;
                 };
-                let rules = &self.pipeline().tables.table(next).rules;
-                text.cursor = Some((next, rules.cursor(None, text.version)));
+                let shelf = &self.pipeline().tables.table(next).rules;
+                text.cursor = Some((next, shelf.cursor(None, text.version)));
+                if next == INTERNAL_TABLE {
+                    rules.extend(self.pipeline().own().all().map(Arc::clone));
+                }
                 continue;
             };
             let shelf = &self.pipeline().tables.table(*table).rules;
@@ -54,12 +60,12 @@ impl Ofproto {
             }
         }
         for rule in &rules {
-            self.flow_line(rule, now, out);
+            self.flow_line(rule, (now, text.offload), out);
         }
         text.cursor.is_some() || !text.tables.is_empty()
     }
 
-    fn flow_line(&self, rule: &Rule, now: Nanos, out: &mut String) {
+    fn flow_line(&self, rule: &Rule, (now, offload): (Nanos, bool), out: &mut String) {
         let names = Names {
             ports: None,
             tables: None,
@@ -75,12 +81,18 @@ impl Ofproto {
                 counts.packets, counts.bytes
             ),
         );
-        let priority = rule.priority();
-        if priority != i32::from(PRIORITY_DEFAULT) {
-            write_to(out, format_args!("priority={priority},"));
+        if offload {
+            // No device carries flows out.
+            out.push_str("n_offload_packets=0, n_offload_bytes=0, ");
         }
+        let priority = rule.priority();
+        let begin = out.len();
         self.expand(rule.matching())
             .format(out, &NoNames, PRIORITY_DEFAULT);
+        if priority != i32::from(PRIORITY_DEFAULT) {
+            let comma = if out.len() > begin { "," } else { "" };
+            out.insert_str(begin, &format!("priority={priority}{comma}"));
+        }
         out.push_str(",actions=");
         put_actions(out, &rule.actions, names);
         out.push('\n');
@@ -96,7 +108,6 @@ fn write_to(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use crate::RuleSpec;
-    use base::sync::Arc;
     use classifier::MiniMatch;
     use flow::{FieldId, Match};
 
@@ -120,17 +131,56 @@ mod tests {
             of.install(spec, Nanos::ZERO);
         }
         let text = |budget| {
-            let (mut at, mut out, mut pieces) = (of.flows_text(), String::new(), 1);
+            let (mut at, mut out, mut pieces) = (of.flows_text(false), String::new(), 1);
             while of.more_text(&mut at, budget, Nanos::ZERO, &mut out) {
                 pieces += 1;
             }
             (out, pieces)
         };
         let (whole, one) = text(usize::MAX);
-        assert_eq!((whole.lines().count(), one), (100, 1));
+        assert_eq!((whole.lines().count(), one), (104, 1));
         let (again, many) = text(7);
         assert_eq!(again, whole);
         assert!(many > 10, "{many}");
         assert!(whole.lines().nth(99).unwrap().starts_with("table_id=200, "));
+        let own = "\
+table_id=254, duration=0s, n_packets=0, n_bytes=0, priority=2,recirc_id=0,actions=drop
+table_id=254, duration=0s, n_packets=0, n_bytes=0, priority=0,reg0=0x1,actions=controller(reason=)
+table_id=254, duration=0s, n_packets=0, n_bytes=0, priority=0,reg0=0x2,actions=drop
+table_id=254, duration=0s, n_packets=0, n_bytes=0, priority=0,reg0=0x3,actions=drop
+";
+        assert!(whole.ends_with(own), "{whole}");
+    }
+
+    /// Lines that Open vSwitch 3.1 gives.
+    #[test]
+    fn a_match_of_everything() {
+        let mut of = Ofproto::new("br0");
+        let everything = Match::catchall();
+        for (table, priority) in [(0, 0), (1, 32768), (2, 180_001)] {
+            let spec = RuleSpec {
+                table,
+                matching: MiniMatch::new(&everything.flow, &everything.mask),
+                priority,
+                cookie: 0,
+                idle_timeout: 0,
+                hard_timeout: 0,
+                importance: 0,
+                flags: openflow::FlowFlags::default(),
+                actions: Arc::default(),
+            };
+            of.install(spec, Nanos::ZERO);
+        }
+        let (mut at, mut out) = (of.flows_text(true), String::new());
+        while of.more_text(&mut at, 9, Nanos::ZERO, &mut out) {}
+        let counts =
+            "duration=0s, n_packets=0, n_bytes=0, n_offload_packets=0, n_offload_bytes=0, ";
+        let lines: Vec<&str> = out.lines().take(3).collect();
+        assert_eq!(lines[0], format!("{counts}priority=0,actions=drop"));
+        assert_eq!(lines[1], format!("table_id=1, {counts},actions=drop"));
+        assert_eq!(
+            lines[2],
+            format!("table_id=2, {counts}priority=180001,actions=drop")
+        );
     }
 }

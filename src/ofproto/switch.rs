@@ -8,6 +8,7 @@ use crate::Pipeline;
 use crate::books::{Books, Learned};
 use crate::event::Event;
 use crate::group::{Bucket, Group, GroupType, SelectionConfig};
+use crate::own::OwnRules;
 use crate::ports::Ports;
 use crate::rule::{Rule, RuleSpec};
 use crate::settings::Settings;
@@ -151,6 +152,11 @@ impl Ofproto {
             to_learn: Vec::new(),
             leaving: VecDeque::new(),
         }
+    }
+
+    /// Says when the bridge was made.
+    pub fn set_created(&mut self, now: Nanos) {
+        self.pipeline.own.store(Arc::new(OwnRules::new(now)));
     }
 
     /// The bridge's name.

@@ -22,7 +22,10 @@ static FAILURES: base::log::RateLimit = base::log::RateLimit::new(5, 5);
 /// Asks the system; IPv4 before IPv6, as Open vSwitch prefers it.
 fn ask_system(host: &str) -> Option<IpAddr> {
     let found: Vec<_> = (host, 0).to_socket_addrs().ok()?.collect();
-    let first = found.iter().find(|a| a.is_ipv4()).or(found.first())?;
+    let first = found
+        .iter()
+        .find(|a| a.is_ipv4())
+        .or_else(|| found.first())?;
     Some(first.ip())
 }
 

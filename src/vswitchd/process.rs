@@ -193,7 +193,7 @@ fn turn_until_told(
             daemon::ready();
             if options.detach {
                 daemon::let_go_of_terminal(!options.no_chdir);
-                if vlog::vlog().knows("daemon") {
+                if vlog::vlog().module("daemon").is_some() {
                     vlog::vlog().set_level(
                         None,
                         Some(vlog::Destination::Console),

@@ -10,10 +10,10 @@ use crate::trace::NodeKind;
 use crate::wild::Site;
 use crate::{DEPTH_MAX, RESUBMITS_MAX, STACK_BYTES_MAX};
 use base::log::RateLimit;
-use base::sync::{Arc, OnceLock};
+use base::sync::Arc;
 use flow::{Flow, OfPort};
 use ofproto::{INTERNAL_TABLE, N_TABLES, Rule, TableMiss};
-use openflow::{Act, Acts};
+use openflow::Acts;
 use wire::{U16, U32};
 
 /// `OFPR_*` reasons of packet-ins.
@@ -30,8 +30,6 @@ pub(crate) mod reason {
     pub(crate) const PACKET_OUT: u8 = 5;
     /// A table-miss rule says so.
     pub(crate) const EXPLICIT_MISS: u8 = 6;
-    /// No rule matched.
-    pub(crate) const IMPLICIT_MISS: u8 = 7;
 }
 
 /// What a search found.
@@ -39,8 +37,8 @@ pub(crate) mod reason {
 pub(crate) enum Found {
     /// A rule.
     Rule(Arc<Rule>),
-    /// Nothing, and a controller wants to see the packet.
-    MissPacketIn,
+    /// Nothing, and a controller wants to see the packet: these actions say so.
+    MissPacketIn(Arc<Acts>),
     /// Nothing.
     Miss,
     /// A fragment, and fragments are dropped.
@@ -71,26 +69,12 @@ pub(crate) enum Run {
     Cloned,
 }
 
-fn miss_actions() -> &'static Arc<Acts> {
-    static ACTS: OnceLock<Arc<Acts>> = OnceLock::new();
-    ACTS.get_or_init(|| {
-        Arc::new(vec![Act::Controller {
-            max_len: u16::MAX,
-            controller_id: 0,
-            reason: reason::IMPLICIT_MISS,
-            userdata: Vec::new(),
-            meter_id: None,
-            pause: false,
-        }])
-    })
-}
-
 impl Found {
     /// The actions.
     pub(crate) fn actions(&self) -> Arc<Acts> {
         match self {
             Self::Rule(r) => r.actions.clone(),
-            Self::MissPacketIn => miss_actions().clone(),
+            Self::MissPacketIn(acts) => acts.clone(),
             Self::Miss | Self::DropFragment => Arc::default(),
         }
     }
@@ -122,6 +106,8 @@ impl Ctx<'_> {
                 table: l.table,
                 matched: true,
             });
+            let own = self.bridge.pipeline.own();
+            self.effect(Effect::Rule(Arc::clone(&own.drop_fragments)));
             return (Found::DropFragment, l.table);
         }
         let before = self.flow;
@@ -158,11 +144,14 @@ impl Ctx<'_> {
             }
             .filter(|n| miss == TableMiss::Continue && *n < N_TABLES);
         }
-        if l.may_packet_in && self.wants_packet_in(miss, real_in_port) {
-            (Found::MissPacketIn, table)
+        let own = self.bridge.pipeline.own();
+        let (found, rule) = if l.may_packet_in && self.wants_packet_in(miss, real_in_port) {
+            (Found::MissPacketIn(own.miss.actions.clone()), &own.miss)
         } else {
-            (Found::Miss, table)
-        }
+            (Found::Miss, &own.no_packet_in)
+        };
+        self.effect(Effect::Rule(Arc::clone(rule)));
+        (found, table)
     }
 
     fn wants_packet_in(&self, miss: TableMiss, in_port: OfPort) -> bool {

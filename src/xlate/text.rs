@@ -89,11 +89,11 @@ pub(crate) fn found(ctx: &Ctx<'_>, found: &Found, table: u8) -> String {
     let mut out = format!("{table:2}. ");
     match found {
         // Beyond a patch port Open vSwitch shows the hidden rules that it has for this.
-        Found::MissPacketIn if ctx.bridge.id != ctx.entry => {
+        Found::MissPacketIn(_) if ctx.bridge.id != ctx.entry => {
             out.push_str("reg0=0x1, priority 0");
         }
         Found::Miss if ctx.bridge.id != ctx.entry => out.push_str("reg0=0x2, priority 0"),
-        Found::MissPacketIn => out.push_str("No match, and a \"packet-in\" is called for."),
+        Found::MissPacketIn(_) => out.push_str("No match, and a \"packet-in\" is called for."),
         Found::Miss => out.push_str("No match."),
         Found::DropFragment => {
             out.push_str("Packets are IP fragments and the fragment handling mode is \"drop\".")

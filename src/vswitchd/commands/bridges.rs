@@ -32,6 +32,9 @@ fn add_dpif(commands: &mut Commands<Switch>) {
     commands.add("dpif/show", "", 0..=0, |s, _| all(s, Backer::show));
     commands.add("dpif/dump-dps", "", 0..=0, |s, _| all(s, Backer::dump_dps));
     commands.add("ofproto/list", "", 0..=0, |s, _| all(s, Backer::list));
+    commands.add("ofproto/list-tunnels", "", 0..=0, |s, _| {
+        all(s, Backer::list_tunnels)
+    });
     commands.add("dpif/show-dp-features", "bridge", 1..=1, |s, args| {
         backer(s, args[0]).map(Backer::show_features)
     });
@@ -52,7 +55,8 @@ fn add_dpif(commands: &mut Commands<Switch>) {
     let usage = "[--offload-stats] bridge";
     commands.add_slow("bridge/dump-flows", usage, 1..=2, |s, args| {
         let name = args.last().map_or_else(String::new, |n| (*n).to_owned());
-        let Some(mut text) = on_tables(s, &name, |of| of.flows_text()) else {
+        let offload = args.len() > 1 && args[0] == "--offload-stats";
+        let Some(mut text) = on_tables(s, &name, |of| of.flows_text(offload)) else {
             return Reply::Now(Err("Unknown bridge".to_owned()));
         };
         Reply::Stream(Box::new(move |s: &mut Switch, out: &mut String| {

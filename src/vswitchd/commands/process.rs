@@ -40,12 +40,18 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
     for name in ["vlog/enable-rate-limit", "vlog/disable-rate-limit"] {
         let on = name.contains("enable");
         commands.add(name, "[module]...", 0..=usize::MAX, move |_, args| {
-            for module in args {
-                if !module.eq_ignore_ascii_case("any") && !vlog().knows(&module.replace('-', "_")) {
-                    return Err("unknown module".to_owned());
+            if args.is_empty() {
+                base::log::set_limits_in_force(None, on);
+            }
+            // Those before a wrong one are obeyed, as the peer does.
+            for arg in args {
+                if arg.eq_ignore_ascii_case("any") {
+                    base::log::set_limits_in_force(None, on);
+                } else {
+                    let module = vlog().module(arg).ok_or("unknown module")?;
+                    base::log::set_limits_in_force(Some(&module), on);
                 }
             }
-            base::log::set_limits_in_force(on);
             Ok(String::new())
         });
     }

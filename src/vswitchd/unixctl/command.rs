@@ -73,6 +73,11 @@ impl<C> Commands<C> {
         );
     }
 
+    /// The arguments that a command takes; nothing for one that is not there.
+    pub(crate) fn usage(&self, name: &str) -> &'static str {
+        self.0.get(name).map_or("", |c| c.usage)
+    }
+
     /// Leaves a command out of the list.
     pub(crate) fn hide(&mut self, name: &str) {
         if let Some(command) = self.0.get_mut(name) {

@@ -47,7 +47,6 @@ pub(crate) fn set(vlog: &Vlog, spec: &str) -> Result<(), String> {
     }
     let (mut module, mut dest, mut level) = (None, None, None);
     for word in spec.split([':', ' ', ',', '\t']).filter(|w| !w.is_empty()) {
-        let name = word.replace('-', "_");
         if word.eq_ignore_ascii_case("ANY") {
             continue;
         }
@@ -59,7 +58,7 @@ pub(crate) fn set(vlog: &Vlog, spec: &str) -> Result<(), String> {
             if dest.replace(d).is_some() {
                 return Err("cannot specify multiple destinations".to_owned());
             }
-        } else if vlog.knows(&name) {
+        } else if let Some(name) = vlog.module(word) {
             if module.replace(name).is_some() {
                 return Err("cannot specify multiple modules".to_owned());
             }
@@ -137,7 +136,7 @@ mod tests {
     #[test]
     fn specifications() {
         let v = Vlog::new("test");
-        set(&v, "ofproto-dpif:file:dbg").unwrap();
+        set(&v, "Ofproto_dpif:file:dbg").unwrap();
         assert_eq!(
             read(&v.levels)["ofproto_dpif"],
             [Level::Info, Level::Info, Level::Dbg]
@@ -151,6 +150,7 @@ mod tests {
         );
         set(&v, "PATTERN:file:%m").unwrap();
         assert!(list_pattern(&v).ends_with("FILE     none                              %m\n"));
+        assert!(set(&v, "ofproto-dpif:dbg").is_err());
         let bad = set(&v, "nosuch:dbg").unwrap_err();
         assert_eq!(bad, "no destination, level, or module \"nosuch\"");
         assert!(set(&v, "dbg:info").is_err() && set(&v, "PATTERN:xx:y").is_err());

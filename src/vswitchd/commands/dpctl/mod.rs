@@ -6,6 +6,7 @@
 mod conntrack;
 mod dump;
 mod flows;
+mod normalize;
 mod ports;
 mod show;
 mod texts;
@@ -98,10 +99,52 @@ type Work = fn(&mut Switch, &mut Out, Flags, &[&str]);
 /// A command: name, usage, how many arguments at least and at most, and what it does.
 type Row = (&'static str, &'static str, usize, usize, Work);
 
+/// Every command, in the order in which they are listed.
+const LISTED: [&str; 39] = [
+    "dpctl/add-dp",
+    "dpctl/del-dp",
+    "dpctl/add-if",
+    "dpctl/del-if",
+    "dpctl/set-if",
+    "dpctl/dump-dps",
+    "dpctl/show",
+    "dpctl/dump-flows",
+    "dpctl/add-flow",
+    "dpctl/mod-flow",
+    "dpctl/get-flow",
+    "dpctl/del-flow",
+    "dpctl/add-flows",
+    "dpctl/mod-flows",
+    "dpctl/del-flows",
+    "dpctl/offload-stats-show",
+    "dpctl/dump-conntrack",
+    "dpctl/flush-conntrack",
+    "dpctl/cache-get-size",
+    "dpctl/cache-set-size",
+    "dpctl/ct-stats-show",
+    "dpctl/ct-bkts",
+    "dpctl/ct-set-maxconns",
+    "dpctl/ct-get-maxconns",
+    "dpctl/ct-get-nconns",
+    "dpctl/ct-enable-tcp-seq-chk",
+    "dpctl/ct-disable-tcp-seq-chk",
+    "dpctl/ct-get-tcp-seq-chk",
+    "dpctl/ct-set-limits",
+    "dpctl/ct-del-limits",
+    "dpctl/ct-get-limits",
+    "dpctl/ipf-set-enabled",
+    "dpctl/ipf-set-disabled",
+    "dpctl/ipf-set-min-frag",
+    "dpctl/ipf-set-max-nfrags",
+    "dpctl/ipf-get-status",
+    "dpctl/list-commands",
+    "dpctl/parse-actions",
+    "dpctl/normalize-actions",
+];
+
 pub(super) fn add(commands: &mut Commands<Switch>) {
     let many = usize::MAX;
-    let mut list = String::from("The available commands are:\n");
-    let table: [Row; 11] = [
+    let table: [Row; 16] = [
         ("dpctl/add-dp", "dp [iface...]", 1, many, ports::add_dp),
         ("dpctl/del-dp", "dp", 1, 1, ports::del_dp),
         ("dpctl/add-if", "dp iface...", 2, many, ports::add_if),
@@ -113,45 +156,6 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
         ("dpctl/mod-flow", "[dp] flow actions", 2, 3, flows::mod_flow),
         ("dpctl/get-flow", "[dp] ufid", 1, 2, flows::get_flow),
         ("dpctl/del-flow", "[dp] flow", 1, 2, flows::del_flow),
-    ];
-    for (name, usage, min, max, work) in table.into_iter().chain(conntrack::COMMANDS) {
-        writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
-        add_work(commands, (name, usage), min..=max, work);
-    }
-    let files = [
-        ("dpctl/add-flows", "[dp] file", 1, flows::Command::Add),
-        ("dpctl/mod-flows", "[dp] file", 1, flows::Command::Modify),
-        ("dpctl/del-flows", "[dp] [file]", 0, flows::Command::Delete),
-    ];
-    for (name, usage, min, default) in files {
-        writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
-        commands.add_slow(name, usage, min..=2, move |s, args| {
-            from_file(s, default, args)
-        });
-    }
-    let usage = "[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]";
-    commands.add_slow("dpctl/dump-flows", usage, 0..=6, |s, args| {
-        let start = || {
-            let (f, args) = flags(args)?;
-            dump::Dump::start(s, f, &args)
-        };
-        match start() {
-            Ok(mut dump) => Reply::Stream(Box::new(move |s, out| dump.more(s, out))),
-            Err(text) => Reply::Now(Err(text)),
-        }
-    });
-    writeln!(list, "  {:<29} {usage}", "dpctl/dump-flows").expect("a string takes everything");
-    add_texts(commands, &mut list);
-    add_conntrack_dump(commands, &mut list);
-    commands.add("dpctl/list-commands", "", 0..=many, move |_, _| {
-        Ok(list.clone())
-    });
-}
-
-/// Commands that ask no flow table.
-fn add_texts(commands: &mut Commands<Switch>, list: &mut String) {
-    let many = usize::MAX;
-    let table: [(&'static str, &'static str, usize, usize, Work); 4] = [
         (
             "dpctl/offload-stats-show",
             "[dp]",
@@ -174,11 +178,33 @@ fn add_texts(commands: &mut Commands<Switch>, list: &mut String) {
             many,
             texts::parse_actions,
         ),
+        (
+            "dpctl/normalize-actions",
+            "actions",
+            2,
+            many,
+            normalize::normalize_actions,
+        ),
     ];
-    for (name, usage, min, max, work) in table {
-        writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
+    for (name, usage, min, max, work) in table.into_iter().chain(conntrack::COMMANDS) {
         add_work(commands, (name, usage), min..=max, work);
     }
+    add_files(commands);
+    add_dumps(commands);
+    commands.add(
+        "dpctl/list-commands",
+        "",
+        0..=many,
+        |_, _| Ok(String::new()),
+    );
+    let mut list = String::from("The available commands are:\n");
+    for name in LISTED {
+        let usage = commands.usage(name);
+        writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
+    }
+    commands.add("dpctl/list-commands", "", 0..=many, move |_, _| {
+        Ok(list.clone())
+    });
 }
 
 fn add_work(
@@ -196,10 +222,35 @@ fn add_work(
     });
 }
 
-/// `dpctl/dump-conntrack`, made piece by piece.
-fn add_conntrack_dump(commands: &mut Commands<Switch>, list: &mut String) {
-    let (name, usage) = ("dpctl/dump-conntrack", "[-m] [-s] [dp] [zone=N]");
-    commands.add_slow(name, usage, 0..=4, |s, args| {
+/// Commands that read flows from a file, some at a time.
+fn add_files(commands: &mut Commands<Switch>) {
+    let files = [
+        ("dpctl/add-flows", "[dp] file", 1, flows::Command::Add),
+        ("dpctl/mod-flows", "[dp] file", 1, flows::Command::Modify),
+        ("dpctl/del-flows", "[dp] [file]", 0, flows::Command::Delete),
+    ];
+    for (name, usage, min, default) in files {
+        commands.add_slow(name, usage, min..=2, move |s, args| {
+            from_file(s, default, args)
+        });
+    }
+}
+
+/// `dpctl/dump-flows` and `dpctl/dump-conntrack`, made piece by piece.
+fn add_dumps(commands: &mut Commands<Switch>) {
+    let usage = "[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]";
+    commands.add_slow("dpctl/dump-flows", usage, 0..=6, |s, args| {
+        let start = || {
+            let (f, args) = flags(args)?;
+            dump::Dump::start(s, f, &args)
+        };
+        match start() {
+            Ok(mut dump) => Reply::Stream(Box::new(move |s, out| dump.more(s, out))),
+            Err(text) => Reply::Now(Err(text)),
+        }
+    });
+    let usage = "[-m] [-s] [dp] [zone=N]";
+    commands.add_slow("dpctl/dump-conntrack", usage, 0..=4, |s, args| {
         let start = || {
             let (f, args) = flags(args)?;
             conntrack::Dump::start(s, f, &args)
@@ -209,7 +260,6 @@ fn add_conntrack_dump(commands: &mut Commands<Switch>, list: &mut String) {
             Err(text) => Reply::Now(Err(text)),
         }
     });
-    writeln!(list, "  {name:<29} {usage}").expect("a string takes everything");
 }
 
 /// Flows from a file, some at a time; `dpctl/del-flows` without a file is done at once.
