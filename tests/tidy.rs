@@ -50,6 +50,7 @@ const UNSAFE: &[&str] = &[
     "src/datapath/table/eight.rs",
     "src/datapath/tests/alloc.rs",
     "src/openflow/tests/raw_bytes.rs",
+    "src/ovsdb/tests/raw_bytes.rs",
     "src/packet/batch.rs",
     "src/packet/frame.rs",
     "src/packet/heap.rs",

@@ -254,6 +254,11 @@ impl Backer {
     pub fn show_features(&self) -> String {
         features::show(&self.found)
     }
+    /// What `Datapath.capabilities` shows: features in force, and their values.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<(String, String)> {
+        features::capabilities(&self.in_force)
+    }
     /// `dpif/set-dp-features [NAME [VALUE]]`: lowers a feature, or shows.
     pub fn set_features(&mut self, name: Option<&str>, value: Option<&str>) -> String {
         let (text, changed) = features::set(&mut self.in_force, &self.found, name, value);

@@ -92,6 +92,22 @@ const FEATURES: &[Feature] = &[
     flag!("nd_ext", "IPv6 ND Extension", nd_ext),
 ];
 
+/// What `Datapath.capabilities` shows: numbers where they are limits, else whether it is there.
+pub(crate) fn capabilities(f: &Features) -> Vec<(String, String)> {
+    let text = |feature: &Feature| match (feature.read)(f) {
+        Value::Number(n) if feature.name.starts_with("max_") => n.to_string(),
+        Value::Number(n) => (n > 0).to_string(),
+        Value::Flag(on) => on.to_string(),
+    };
+    let mut all: Vec<_> = FEATURES
+        .iter()
+        .map(|x| (x.name.to_owned(), text(x)))
+        .collect();
+    // Of every datapath, whatever else it can.
+    all.push(("ct_flush".to_owned(), "true".to_owned()));
+    all
+}
+
 /// The text of `dpif/show-dp-features`.
 #[must_use]
 pub fn show(found: &Features) -> String {

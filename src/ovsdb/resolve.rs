@@ -2,8 +2,8 @@
 //!
 //! The first question for a name is answered "not known" and puts the thread to work; who asks again later (after a
 //! pause between two attempts to connect) gets the address. The system does not say how long an answer is good, so it is
-//! asked again after [`GOOD_MS`], with the old answer standing meanwhile. A name that was not found is asked again at
-//! each question.
+//! asked again after [`GOOD_MS`], with the old answer standing meanwhile; about a name that was not found, after
+//! [`BAD_MS`].
 //!
 //! Threads: any may ask; `resolver` asks the system, for one name at a time.
 
@@ -14,6 +14,9 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 /// How long an answer is taken as good, milliseconds.
 const GOOD_MS: u64 = 30_000;
+/// How long nobody is asked about a name that was not found, milliseconds: less than the shortest pause between
+/// attempts to connect.
+const BAD_MS: u64 = 500;
 /// Names that are remembered; beyond, the rest is forgotten first.
 const NAMES_MAX: usize = 1024;
 
@@ -29,11 +32,19 @@ fn ask_system(host: &str) -> Option<IpAddr> {
     Some(first.ip())
 }
 
+fn resolver() -> &'static Resolver {
+    static RESOLVER: OnceLock<Resolver> = OnceLock::new();
+    RESOLVER.get_or_init(|| Resolver::new(ask_system))
+}
+
 /// The address of a host, as far as known by now.
 pub(crate) fn look_up(host: &str) -> Option<IpAddr> {
-    static RESOLVER: OnceLock<Resolver> = OnceLock::new();
-    let resolver = RESOLVER.get_or_init(|| Resolver::new(ask_system));
-    resolver.look_up(host, base::clock::monotonic_ns() / 1_000_000)
+    resolver().look_up(host, base::clock::monotonic_ns() / 1_000_000)
+}
+
+/// As [`look_up`]; asks nobody.
+pub(crate) fn known(host: &str) -> Option<IpAddr> {
+    lock(&resolver().names).get(host)?.ip
 }
 
 /// What is known of a name.
@@ -86,7 +97,8 @@ impl Resolver {
     fn look_up(&self, host: &str, now_ms: u64) -> Option<IpAddr> {
         let mut names = lock(&self.names);
         let known = names.get(host).copied().unwrap_or_default();
-        let good = |t| now_ms.saturating_sub(t) < GOOD_MS && known.ip.is_some();
+        let good_ms = known.ip.map_or(BAD_MS, |_| GOOD_MS);
+        let good = |t| now_ms.saturating_sub(t) < good_ms;
         if known.asked || known.at_ms.is_some_and(good) {
             return known.ip;
         }
@@ -137,11 +149,12 @@ mod tests {
         assert_eq!(questions.recv().unwrap(), "a");
         settle(&r, "y");
         assert_eq!(r.look_up("a", GOOD_MS + 1), Some(two));
-        assert_eq!(r.look_up("x", 3), None, "not found: asked again");
+        assert_eq!(r.look_up("x", BAD_MS - 1), None, "not found");
+        assert_eq!(r.look_up("x", BAD_MS), None, "asked again");
         answer.send(Some(one)).unwrap();
         assert_eq!(questions.recv().unwrap(), "x");
         settle(&r, "z");
-        assert_eq!(r.look_up("x", 4), Some(one));
+        assert_eq!(r.look_up("x", BAD_MS + 1), Some(one));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! "ready" (one byte) after its first configuration is in force. So the parent can wait for the daemon, and a
 //! monitor can start a new one after any death.
 
+use base::sync::{Mutex, lock};
 use rustix::fs::FlockOperation;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -169,6 +171,13 @@ pub(crate) fn let_go_of_terminal(chdir: bool) {
     }
 }
 
+/// Device and inode of our own pidfile: to open and close it would let go of the lock.
+static OWN: Mutex<Option<(u64, u64)>> = Mutex::new(None);
+
+fn identity(meta: &Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
+}
+
 /// A pidfile, locked as long as the process lives, removed at exit.
 #[derive(Debug)]
 pub(crate) struct Pidfile {
@@ -202,6 +211,7 @@ impl Pidfile {
             .map_err(|e| fail(&e))?;
         writeln!(file, "{}", std::process::id()).map_err(|e| fail(&e))?;
         std::fs::rename(&temporary, path).map_err(|e| fail(&e))?;
+        *lock(&OWN) = file.metadata().as_ref().map(identity).ok();
         Ok(Self {
             path: path.to_owned(),
             _locked: file,
@@ -212,11 +222,16 @@ impl Pidfile {
 impl Drop for Pidfile {
     fn drop(&mut self) {
         drop(std::fs::remove_file(&self.path));
+        *lock(&OWN) = None;
     }
 }
 
 /// The process that holds a pidfile; `None` when it is stale or missing.
 pub(crate) fn pidfile_owner(path: &Path) -> Option<u32> {
+    let own = *lock(&OWN);
+    if own.is_some() && own == std::fs::metadata(path).as_ref().map(identity).ok() {
+        return Some(std::process::id());
+    }
     let file = OpenOptions::new().write(true).read(true).open(path).ok()?;
     if rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
         return None;

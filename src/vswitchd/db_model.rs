@@ -95,6 +95,8 @@ pub(crate) struct RowIds {
     pub(crate) mirrors: BTreeMap<(String, String), Uuid>,
     /// Controllers by bridge and target.
     pub(crate) controllers: BTreeMap<(String, String), Uuid>,
+    /// Datapaths by their type, as we know it.
+    pub(crate) datapaths: Vec<(String, Uuid)>,
 }
 
 /// A row's columns by typed access; a missing column is empty.
@@ -148,6 +150,7 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
     model.managers = read_managers(replica, &root);
     model.not_in_force = db_unused::uses(replica);
     model.ct_timeouts = read_ct_timeouts(replica, &root);
+    ids.datapaths = datapaths(&root);
     for uuid in root.refs("bridges") {
         let Some(row) = replica.row("Bridge", uuid) else {
             continue;
@@ -212,20 +215,26 @@ fn read_tls(replica: &Replica, root: &Columns<'_>) -> Option<TlsModel> {
     })
 }
 
+/// The datapaths of the root row; the names of a type are the same datapath here.
+fn datapaths(root: &Columns<'_>) -> Vec<(String, Uuid)> {
+    let Some(Datum::Map(datapaths)) = root.get("datapaths") else {
+        return Vec::new();
+    };
+    let one = |(type_name, uuid): (&Atom, &Atom)| match (type_name.as_str(), uuid) {
+        (Some(t), Atom::Uuid(uuid)) => Some((dpif::normalize_type(t).to_owned(), *uuid)),
+        _ => None,
+    };
+    datapaths.iter().filter_map(one).collect()
+}
+
 /// Timeouts of zones, by the type of their datapath.
 fn read_ct_timeouts(
     replica: &Replica,
     root: &Columns<'_>,
 ) -> BTreeMap<String, BTreeMap<u16, Timers>> {
-    let Some(Datum::Map(datapaths)) = root.get("datapaths") else {
-        return BTreeMap::new();
-    };
     let mut all = BTreeMap::new();
-    for (type_name, uuid) in datapaths {
-        let (Some(type_name), Atom::Uuid(uuid)) = (type_name.as_str(), uuid) else {
-            continue;
-        };
-        let row = replica.row("Datapath", *uuid).map(Columns);
+    for (type_name, uuid) in datapaths(root) {
+        let row = replica.row("Datapath", uuid).map(Columns);
         let Some(Datum::Map(zones)) = row.as_ref().and_then(|r| r.get("ct_zones")) else {
             continue;
         };
@@ -237,8 +246,6 @@ fn read_ct_timeouts(
             let policy = replica.row("CT_Timeout_Policy", *policy.first()?)?;
             Some((u16::try_from(*number).ok()?, read_timers(&Columns(policy))))
         };
-        // The names of a type of datapath are the same datapath here.
-        let type_name = dpif::normalize_type(type_name).to_owned();
         let zones: BTreeMap<u16, Timers> = zones.iter().filter_map(zone).collect();
         let of_type: &mut BTreeMap<u16, Timers> = all.entry(type_name).or_default();
         of_type.extend(zones);
@@ -496,23 +503,110 @@ fn read_policing(row: &Columns<'_>) -> [u32; 4] {
 mod tests {
     use super::*;
     use ovsdb::Schema;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn schema() -> Schema {
+        let text = std::fs::read_to_string("/usr/share/openvswitch/vswitch.ovsschema");
+        let text = text.expect("openvswitch-common is installed by scripts/test");
+        Schema::from_json(&serde_json::from_str(&text).unwrap()).unwrap()
+    }
+
+    fn id(n: u8) -> String {
+        format!("00000000-0000-0000-0000-0000000000{n:02}")
+    }
+
+    fn uuid(n: u8) -> Value {
+        json!(["uuid", id(n)])
+    }
+
+    /// Every value within a value: the ways to it.
+    fn ways(v: &Value, way: &str, all: &mut Vec<String>) {
+        all.push(way.to_owned());
+        match v {
+            Value::Array(items) => {
+                for (n, v) in items.iter().enumerate() {
+                    ways(v, &format!("{way}/{n}"), all);
+                }
+            }
+            Value::Object(m) => {
+                for (k, v) in m {
+                    ways(v, &format!("{way}/{k}"), all);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn any_value_in_any_column_is_survived() {
+        let schema = schema();
+        let row = |columns: Value| json!({"initial": columns});
+        let sound = json!({
+            "Open_vSwitch": {id(1): row(json!({"bridges": uuid(2), "other_config": ["map", [["max-idle", "5"]]],
+                "manager_options": uuid(10), "ssl": uuid(11), "datapaths": ["map", [["netdev", uuid(12)]]]}))},
+            "Bridge": {id(2): row(json!({"name": "br0", "ports": uuid(3), "fail_mode": "secure", "controller": uuid(8),
+                "mirrors": uuid(9), "flow_tables": ["map", [[0, uuid(15)]]], "flood_vlans": ["set", [1, 2]],
+                "protocols": ["set", ["OpenFlow10", "OpenFlow15"]]}))},
+            "Port": {id(3): row(json!({"name": "p", "qos": uuid(5), "interfaces": uuid(4), "tag": 5, "trunks": 7,
+                "vlan_mode": "trunk"}))},
+            "Interface": {id(4): row(json!({"name": "p", "type": "afxdp", "ofport_request": 7, "mtu_request": 1500,
+                "options": ["map", [["n_rxq", "2"]]], "ingress_policing_rate": 1, "mac": "aa:aa:aa:aa:aa:aa"}))},
+            "QoS": {id(5): row(json!({"type": "linux-htb", "queues": ["map", [[0, uuid(6)]]]}))},
+            "Queue": {id(6): row(json!({"dscp": 10, "other_config": ["map", [["max-rate", "1"]]]}))},
+            "Controller": {id(8): row(json!({"target": "tcp:h:1", "max_backoff": 1000, "controller_rate_limit": 100}))},
+            "Mirror": {id(9): row(json!({"name": "m", "select_all": true, "output_vlan": 5, "snaplen": 100}))},
+            "Manager": {id(10): row(json!({"target": "ptcp:6640"}))},
+            "SSL": {id(11): row(json!({"private_key": "/k", "certificate": "/c", "ca_cert": "/a"}))},
+            "Datapath": {id(12): row(json!({"ct_zones": ["map", [[1, uuid(13)]]]}))},
+            "CT_Zone": {id(13): row(json!({"timeout_policy": uuid(14)}))},
+            "CT_Timeout_Policy": {id(14): row(json!({"timeouts": ["map", [["tcp_syn_sent", 5]]]}))},
+            "Flow_Table": {id(15): row(json!({"name": "t", "flow_limit": 5, "overflow_policy": "evict",
+                "groups": "NXM_OF_IN_PORT[]"}))},
+        });
+        let mut replica = Replica::new();
+        replica.apply(&schema, &sound);
+        assert_eq!(read(&replica).0.bridges["br0"].ports.len(), 1);
+        let kinds = json!([
+            null,
+            true,
+            -1,
+            i64::MAX,
+            i64::MIN,
+            1e300,
+            "",
+            "a/../b",
+            "x".repeat(70_000),
+            [],
+            {},
+            ["set", []],
+            ["set", [["uuid", id(2)], "b", 3]],
+            ["map", [["a", "b"], [3, 4], 5]],
+            ["uuid", id(2)],
+            ["uuid", id(77)],
+            ["map", [["n_rxq", "-1"], ["remote_ip", "x"], ["", ""]]]
+        ]);
+        let mut all = Vec::new();
+        ways(&sound, "", &mut all);
+        for way in all.iter().filter(|w| !w.is_empty()) {
+            for kind in kinds.as_array().unwrap() {
+                let mut odd = sound.clone();
+                *odd.pointer_mut(way).unwrap() = kind.clone();
+                let mut replica = Replica::new();
+                replica.apply(&schema, &odd);
+                // Whatever is left of it is a model.
+                drop(read(&replica));
+            }
+        }
+    }
 
     #[test]
     fn rows_become_a_model() {
-        let schema: serde_json::Value = serde_json::from_str(
-            &std::fs::read_to_string("/usr/share/openvswitch/vswitch.ovsschema")
-                .expect("openvswitch-common is installed by scripts/test"),
-        )
-        .unwrap();
-        let schema = Schema::from_json(&schema).unwrap();
+        let schema = schema();
         for (table, columns) in wanted() {
             for c in columns {
                 assert!(schema.has(&table, &c), "{table}.{c}");
             }
         }
-        let id = |n: u8| format!("00000000-0000-0000-0000-0000000000{n:02}");
-        let uuid = |n: u8| json!(["uuid", id(n)]);
         let mut replica = Replica::new();
         replica.apply(&schema, &json!({
             "Open_vSwitch": {id(1): {"initial": {"bridges": uuid(2), "other_config": ["map", [["max-idle", "5"]]]}}},

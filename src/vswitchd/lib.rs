@@ -27,6 +27,7 @@ mod registry;
 mod slice;
 mod status;
 mod switch;
+mod system_stats;
 mod unixctl;
 mod user;
 mod vconn;

@@ -29,5 +29,7 @@ mod restore;
 mod slow;
 /// TLS with real controllers and databases.
 mod tls;
+/// The switch goes on as somebody else.
+mod user;
 /// vhost-user ports, with DPDK for a guest.
 mod vhost;

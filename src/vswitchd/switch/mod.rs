@@ -25,6 +25,7 @@ use crate::database::Database;
 use crate::loop_times::LoopTimes;
 use crate::model::Model;
 use crate::options::{Options, Source};
+use crate::system_stats::SystemStats;
 use backer::Backer;
 use base::clock::{Clock, Nanos};
 use base::poll::PollSet;
@@ -87,6 +88,7 @@ pub(crate) struct Switch {
     warped: Vec<(String, u64)>,
     exit: Option<bool>,
     loop_times: LoopTimes,
+    system_stats: SystemStats,
     /// See [`talk`].
     sleepy_turns: u8,
 }
@@ -134,6 +136,7 @@ impl Switch {
             warped: Vec::new(),
             exit: None,
             loop_times: LoopTimes::default(),
+            system_stats: SystemStats::default(),
             sleepy_turns: 0,
         };
         switch.reload();

@@ -3,7 +3,8 @@
 use super::Switch;
 use super::reconcile::datapath_id;
 use crate::db_status::Shown;
-use crate::status;
+use crate::{status, system_stats};
+use backer::Backer;
 use netdev::Device;
 use ovsdb::{Datum, Row};
 
@@ -45,7 +46,18 @@ impl Switch {
                 });
             }
         }
-        let root = self.root_row();
+        for (type_name, uuid) in &ids.datapaths {
+            // One that is of no use yet says nothing.
+            let backer = self.backers.get(type_name);
+            let known = backer.map(Backer::capabilities).unwrap_or_default();
+            rows.push(Shown {
+                table: "Datapath",
+                uuid: *uuid,
+                row: Row::from([("capabilities".to_owned(), Datum::map(known))]),
+            });
+        }
+        let stats = self.host_statistics();
+        let root = self.root_row(stats);
         self.database.as_mut().is_some_and(|d| d.show(rows, root))
     }
 
@@ -134,8 +146,21 @@ impl Switch {
         ]))
     }
 
-    fn root_row(&self) -> Row {
+    /// Nothing, unless somebody asks for it.
+    fn host_statistics(&mut self) -> system_stats::Map {
+        let wanted = self.model.settings.get("enable-statistics");
+        if wanted.is_some_and(|w| w == "true") {
+            self.system_stats.run(self.clock.now())
+        } else {
+            self.system_stats.stop();
+            system_stats::Map::new()
+        }
+    }
+
+    fn root_row(&self, stats: system_stats::Map) -> Row {
         let mut types = self.dpifs.types();
+        // The name that Open vSwitch has for a datapath in the kernel is taken as one of ours.
+        types.push("system".to_owned());
         types.sort();
         let dpdk = netdev::dpdk::status();
         Row::from([
@@ -143,7 +168,11 @@ impl Switch {
             ("iface_types".to_owned(), Datum::set(self.registry.types())),
             ("ovs_version".to_owned(), Datum::one("3.1.0")),
             ("dpdk_initialized".to_owned(), Datum::one(dpdk.initialized)),
-            ("dpdk_version".to_owned(), Datum::optional(dpdk.version)),
+            (
+                "dpdk_version".to_owned(),
+                Datum::one(dpdk.version.unwrap_or_else(|| "none".to_owned())),
+            ),
+            ("statistics".to_owned(), Datum::map(stats)),
         ])
     }
 }

@@ -5,8 +5,9 @@
 //! its answer (`time/warp`, `revalidator/wait`), or a [`Reply::Stream`] whose pieces are made when the client has
 //! taken the ones before. One request per connection at a time.
 //!
-//! Bounds: [`CONNECTIONS_MAX`] connections, a request of [`REQUEST_MAX`] bytes; a client that does not read its
-//! answer is not served further until it has.
+//! Bounds: [`CONNECTIONS_MAX`] connections, a request of [`REQUEST_MAX`] bytes, [`TURN_US`] of work in a turn, after which
+//! the next turn goes on with the client after the last one served; a client that does not read its answer is not served
+//! further until it has.
 
 mod client;
 mod command;
@@ -14,6 +15,7 @@ mod command;
 pub(crate) use client::call;
 pub(crate) use command::{Commands, Outcome, Reply};
 
+use crate::slice::Slice;
 use ovsdb::{Address, Listener, Message, Rpc, Tls};
 use serde_json::Value;
 use std::os::fd::AsRawFd;
@@ -21,6 +23,9 @@ use std::path::{Path, PathBuf};
 
 /// Connections served at the same time; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 500;
+
+/// How long clients are served in one turn, microseconds: beyond the request under way, nobody else waits longer.
+const TURN_US: u64 = 5000;
 
 /// Bytes of the longest request.
 const REQUEST_MAX: usize = 16 << 20;
@@ -44,6 +49,8 @@ pub(crate) struct Server<C> {
     path: PathBuf,
     commands: Commands<C>,
     connections: Vec<Connection<C>>,
+    /// The connection that is served first.
+    first: usize,
 }
 
 impl<C> std::fmt::Debug for Server<C> {
@@ -74,13 +81,15 @@ impl<C> Server<C> {
             path: path.to_owned(),
             commands,
             connections: Vec::new(),
+            first: 0,
         })
     }
 
     /// Takes new clients, serves requests, flushes answers. Returns true when something was done.
     pub(crate) fn run(&mut self, context: &mut C) -> bool {
         let mut busy = false;
-        while self.connections.len() < CONNECTIONS_MAX {
+        let slice = Slice::micros(TURN_US);
+        while self.connections.len() < CONNECTIONS_MAX && !slice.is_over() {
             let accepted = self.listener.as_ref().map(Listener::accept);
             let Some(Ok(Some(stream))) = accepted else {
                 break;
@@ -92,8 +101,16 @@ impl<C> Server<C> {
                 dead: false,
             });
         }
-        for connection in &mut self.connections {
-            busy |= connection.run(&self.commands, context);
+        let n = self.connections.len();
+        let first = std::mem::take(&mut self.first);
+        for i in 0..n {
+            let at = (first + i) % n;
+            let served = self.connections[at].run(&self.commands, context);
+            busy |= served;
+            if served && slice.is_over() {
+                self.first = at + 1;
+                break;
+            }
         }
         self.connections.retain(|c| !c.dead);
         busy
@@ -268,6 +285,67 @@ mod tests {
         let request = br#"{"id":1,"method":"say","params":["yes"]}"#;
         let got = talk(server, request, 1);
         String::from_utf8_lossy(&got).contains("yes")
+    }
+
+    #[test]
+    fn a_turn_ends_when_its_time_is_over_and_everybody_gets_his() {
+        const CLIENTS: u32 = 40;
+        let dir = tempfile::tempdir().unwrap();
+        let mut commands = Commands::default();
+        commands.add("work", "", 0..=0, |served: &mut u32, _| {
+            *served += 1;
+            let until = base::clock::monotonic_ns() + 1_000_000;
+            while base::clock::monotonic_ns() < until {}
+            Ok(String::new())
+        });
+        let mut server = Server::listen(&dir.path().join("ctl"), commands).unwrap();
+        let request = br#"{"id":1,"method":"work","params":[]}"#;
+        let mut clients: Vec<UnixStream> = (0..CLIENTS)
+            .map(|_| {
+                let mut client = UnixStream::connect(&server.path).unwrap();
+                client.write_all(request).unwrap();
+                client
+            })
+            .collect();
+        let (mut served, mut turns) = (0, 0);
+        while served < CLIENTS {
+            let before = served;
+            assert!(server.run(&mut served), "more is to be done");
+            // None takes less than a fifth of a turn; the last may end after it.
+            assert!(served - before <= 6, "{}", served - before);
+            turns += 1;
+        }
+        assert!(turns > 6);
+        for client in &mut clients {
+            assert_eq!(client.read(&mut [0; 1]).unwrap(), 1, "each was answered");
+        }
+    }
+
+    #[test]
+    fn requests_cut_and_changed_everywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = server(&dir);
+        let sound = serde_json::json!({"id": 1, "method": "say", "params": ["yes"]});
+        let text = sound.to_string();
+        for cut in 0..text.len() {
+            talk(&mut server, &text.as_bytes()[..cut], 1);
+        }
+        let kinds = serde_json::json!([null, true, -1, 1e300, "", [], [[]], {}, {"id": 1}, "long"]);
+        for key in ["id", "method", "params", "error", "more"] {
+            for kind in kinds.as_array().unwrap() {
+                let mut odd = sound.clone();
+                odd[key] = kind.clone();
+                talk(&mut server, odd.to_string().as_bytes(), 1);
+                odd["params"] = serde_json::json!([kind]);
+                talk(&mut server, odd.to_string().as_bytes(), 1);
+            }
+        }
+        assert!(answers(&mut server));
+        server.run(&mut 0);
+        assert!(
+            server.connections.is_empty(),
+            "all who hung up are forgotten"
+        );
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Vswitchd {
 
     /// Starts the daemon, and waits until it answers.
     pub(crate) fn start(&mut self, lab: &Lab) {
+        self.start_with(lab, &[]);
+    }
+
+    /// As [`Vswitchd::start`], with further options.
+    pub(crate) fn start_with(&mut self, lab: &Lab, options: &[&str]) {
         let mut command = lab
             .switch
             .command(self.file("ovs-vswitchd").to_str().expect("plain"));
@@ -78,6 +83,7 @@ impl Vswitchd {
             .arg(format!("unix:{}", self.file("db.sock").display()))
             .arg(format!("--unixctl={}", self.file("ctl").display()))
             .args(["--log-file", "--no-chdir", "-vconsole:off"])
+            .args(options)
             .env("OVS_RUNDIR", self.dir())
             .env("OVS_LOGDIR", self.dir())
             .stderr(Stdio::null());
@@ -122,6 +128,15 @@ impl Vswitchd {
     pub(crate) fn alive(&mut self) -> bool {
         let daemon = self.daemon.as_mut().expect("started");
         daemon.try_wait().expect("our child").is_none()
+    }
+
+    /// `/proc/PID/status` of each thread of the daemon.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let pid = self.daemon.as_ref().expect("started").id();
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live daemon");
+        // One that ended meanwhile tells nothing.
+        let status = |t: std::fs::DirEntry| std::fs::read_to_string(t.path().join("status")).ok();
+        tasks.flatten().filter_map(status).collect()
     }
 
     /// Memory that the daemon holds, KiB.
