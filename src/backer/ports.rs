@@ -245,11 +245,22 @@ impl Backer {
             source: Box::new(source),
         };
         if wanted.class != "internal" {
-            self.netdevs.check_name(&wanted.name).map_err(refuse)?;
+            let free = self.netdevs.check_name(&wanted.name);
+            free.map_err(|e| {
+                tracing::warn!(target: "bridge",
+                    "could not create interface {}, name is reserved", wanted.name);
+                refuse(e)
+            })?;
         }
         let device = self.netdevs.open(&wanted.name, &class).map_err(|e| {
+            let why = match &e {
+                NetdevError::NoSuchClass { .. } => {
+                    "Address family not supported by protocol".to_owned()
+                }
+                other => other.to_string(),
+            };
             tracing::warn!(target: "bridge",
-                "could not open network device {} ({e})", wanted.name);
+                "could not open network device {} ({why})", wanted.name);
             refuse(e)
         })?;
         let mut iface = Iface {

@@ -381,8 +381,9 @@ fn names_and_values_of_nobody_in_the_database() {
     v.vsctl(&["set", "bridge", "br0", "other_config:x=y"]);
     until("the wrong type is named", || {
         v.vsctl(&["get", "interface", "q1", "error"])
-            .contains("nosuch")
+            .contains("could not open network device q1 (Address family not supported by protocol)")
     });
+    assert!(v.log().contains("q1 of unknown type nosuch"), "{}", v.log());
     assert!(v.alive());
     assert!(!v.dir().parent().unwrap().join("y.mgmt").exists());
     assert!(!v.log().contains("panicked"), "{}", v.log());

@@ -12,6 +12,7 @@ use backer::{
 };
 use base::sync::lock;
 use flow::OfPort;
+use netdev::NetdevError;
 use xlate::VlanMode;
 use xlate::port::PriorityTags;
 
@@ -256,7 +257,7 @@ impl Switch {
                         if is_hopeless(&e) {
                             self.hopeless.insert(interface.clone());
                         }
-                        self.errors.insert(interface.clone(), e.to_string());
+                        self.errors.insert(interface.clone(), error_column(&e));
                     }
                 }
             }
@@ -420,4 +421,20 @@ fn iface_config(bridge: &str, name: &str, i: &InterfaceModel) -> IfaceConfig {
     config.mac = mac(name, local, i);
     config.datapath.clone_from(&i.settings);
     config
+}
+
+/// What `Interface.error` says: a refused configuration by itself, other things as Open vSwitch words them.
+fn error_column(e: &BackerError) -> String {
+    let BackerError::Device {
+        interface, source, ..
+    } = e
+    else {
+        return e.to_string();
+    };
+    let why = match &**source {
+        NetdevError::BadConfig { text, .. } => return text.clone(),
+        NetdevError::NoSuchClass { .. } => "Address family not supported by protocol".to_owned(),
+        other => other.to_string(),
+    };
+    format!("could not open network device {interface} ({why})")
 }
