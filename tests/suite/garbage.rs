@@ -318,15 +318,8 @@ fn names_and_values_of_nobody_in_the_database() {
     let mut v = Vswitchd::database();
     v.start(&lab);
     let long = "n".repeat(60 << 10);
-    v.vsctl(&[
-        "add-br",
-        "br0",
-        "--",
-        "set",
-        "bridge",
-        "br0",
-        "datapath_type=netdev",
-    ]);
+    let add = "add-br br0 -- set bridge br0 datapath_type=netdev";
+    v.vsctl(&add.split(' ').collect::<Vec<_>>());
     let mut polite = Polite::new(&v.file("br0.mgmt"));
     // Each is one more wrong thing; what is sound is served all the while.
     let odd: [&[&str]; 8] = [
@@ -381,9 +374,9 @@ fn names_and_values_of_nobody_in_the_database() {
     v.vsctl(&["set", "bridge", "br0", "other_config:x=y"]);
     until("the wrong type is named", || {
         v.vsctl(&["get", "interface", "q1", "error"])
-            .contains("could not open network device q1 (Address family not supported by protocol)")
+            .contains("network device q1 (Address family not supported")
     });
-    assert!(v.log().contains("q1 of unknown type nosuch"), "{}", v.log());
+    assert!(v.log().contains("q1 of unknown type nosuch"));
     assert!(v.alive());
     assert!(!v.dir().parent().unwrap().join("y.mgmt").exists());
     assert!(!v.log().contains("panicked"), "{}", v.log());
