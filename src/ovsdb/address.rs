@@ -2,7 +2,7 @@
 //! `punix:PATH`, `ptcp:[PORT][:HOST]`, `pssl:[PORT][:HOST]`. A host is a number in a network or a name; what a name
 //! means is asked each time that it is used (see `resolve`).
 
-use crate::resolve::{known, look_up};
+use crate::resolve::look_up;
 use crate::stream::StreamError;
 use base::sync::{AtomicBool, Ordering};
 use std::borrow::Cow;
@@ -161,7 +161,7 @@ impl Address {
         match self {
             Self::Tcp(addr) | Self::Ssl(addr) => Some(*addr),
             Self::Named(Kind::Tcp | Kind::Ssl, host, port) => {
-                known(host).map(|ip| SocketAddr::new(ip, *port))
+                look_up(host).map(|ip| SocketAddr::new(ip, *port))
             }
             _ => None,
         }

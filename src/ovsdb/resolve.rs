@@ -14,9 +14,9 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 /// How long an answer is taken as good, milliseconds.
 const GOOD_MS: u64 = 30_000;
-/// How long nobody is asked about a name that was not found, milliseconds: less than the shortest pause between
-/// attempts to connect.
-const BAD_MS: u64 = 500;
+/// How long nobody is asked about a name that was not found, milliseconds: pauses between attempts to connect get longer
+/// than that.
+const BAD_MS: u64 = 5000;
 /// Names that are remembered; beyond, the rest is forgotten first.
 const NAMES_MAX: usize = 1024;
 
@@ -32,19 +32,11 @@ fn ask_system(host: &str) -> Option<IpAddr> {
     Some(first.ip())
 }
 
-fn resolver() -> &'static Resolver {
-    static RESOLVER: OnceLock<Resolver> = OnceLock::new();
-    RESOLVER.get_or_init(|| Resolver::new(ask_system))
-}
-
 /// The address of a host, as far as known by now.
 pub(crate) fn look_up(host: &str) -> Option<IpAddr> {
-    resolver().look_up(host, base::clock::monotonic_ns() / 1_000_000)
-}
-
-/// As [`look_up`]; asks nobody.
-pub(crate) fn known(host: &str) -> Option<IpAddr> {
-    lock(&resolver().names).get(host)?.ip
+    static RESOLVER: OnceLock<Resolver> = OnceLock::new();
+    let resolver = RESOLVER.get_or_init(|| Resolver::new(ask_system));
+    resolver.look_up(host, base::clock::monotonic_ns() / 1_000_000)
 }
 
 /// What is known of a name.

@@ -10,7 +10,6 @@ use crate::model::{
 use dpif::conntrack::Timers;
 use ovsdb::{Address, Atom, Datum, Replica, Row};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -178,24 +177,16 @@ pub(crate) fn read(replica: &Replica) -> (Model, RowIds) {
 /// Port of the database protocol (IANA).
 pub(crate) const OVSDB_PORT: u16 = 6640;
 
-/// Managers that are reached in-band: numbers in a network that is not this host.
-fn read_managers(replica: &Replica, root: &Columns<'_>) -> Vec<SocketAddrV4> {
+/// Managers that are reached in-band.
+fn read_managers(replica: &Replica, root: &Columns<'_>) -> Vec<Address> {
     let rows = root.refs("manager_options").into_iter();
     let in_band = rows.filter_map(|uuid| {
         let m = replica.row("Manager", uuid).map(Columns)?;
         let target = m.text("target")?;
         (m.text("connection_mode").as_deref() != Some("out-of-band")).then_some(target)
     });
-    let address = |t: String| {
-        Address::parse(&t, OVSDB_PORT, Path::new("/"))
-            .ok()?
-            .remote()
-    };
-    let addresses = in_band.filter_map(address).filter_map(|a| match a {
-        SocketAddr::V4(a) if *a.ip() != Ipv4Addr::LOCALHOST => Some(a),
-        _ => None,
-    });
-    addresses.collect()
+    let address = |t: String| Address::parse(&t, OVSDB_PORT, Path::new("/")).ok();
+    in_band.filter_map(address).collect()
 }
 
 fn read_tls(replica: &Replica, root: &Columns<'_>) -> Option<TlsModel> {

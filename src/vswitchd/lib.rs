@@ -1,12 +1,12 @@
 //! `vswitchd`: puts the rooms together into a process.
 //!
 //! * [`vlog`], [`daemon`], [`paths`], [`unixctl`]: what every daemon of the Open vSwitch family has.
-//! * `loop_times`: how long the main loop's turns last.
+//! * `loop_times`: how long the main loop's turns last. `system_stats`: what the database shows of the host.
 //! * `cli`: the `ringway` command and the command line of `ovs-vswitchd`.
 //! * `model` and `reconcile`: one configuration in memory, fed by TOML or the database, made true by the
 //!   smallest change.
 //!
-//! Threads: everything here runs on the main thread.
+//! Threads: everything here runs on the main thread, but for looking at the host's file systems, which may be slow.
 
 mod cli;
 mod commands;

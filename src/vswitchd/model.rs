@@ -1,8 +1,8 @@
 //! The configuration in memory. Two sources fill it (a TOML file, the database), one reconciler makes it true.
 //! Plain data: comparing two models says what changed.
 
+use ovsdb::Address;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 /// Keys and values as written.
@@ -18,7 +18,7 @@ pub(crate) struct Model {
     /// Keys and certificates; not said: as before.
     pub(crate) tls: Option<TlsModel>,
     /// Managers reached in-band.
-    pub(crate) managers: Vec<SocketAddrV4>,
+    pub(crate) managers: Vec<Address>,
     /// Conntrack timeouts by datapath type and zone.
     pub(crate) ct_timeouts: BTreeMap<String, BTreeMap<u16, dpif::conntrack::Timers>>,
     /// Configured features of other rows that are not in force yet: named in the log.

@@ -9,7 +9,7 @@ use base::sync::AtomicBool;
 use ofproto::{ConnKind, ConnSettings, Role};
 use ovsdb::{Address, Dial, remark_on_default_port};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use wire::EthAddr;
 
@@ -58,7 +58,7 @@ impl ControllerModel {
 impl Conversation {
     /// Puts the configured controllers in force: those that did not change keep their connections.
     /// `managers` are reached in-band too.
-    pub(crate) fn configure(&mut self, model: &BridgeModel, managers: &[SocketAddrV4], now: Nanos) {
+    pub(crate) fn configure(&mut self, model: &BridgeModel, managers: &[Address], now: Nanos) {
         self.managers = managers.to_vec();
         let setting = |key: &str| model.settings.get(key).map(String::as_str);
         self.in_band = setting("disable-in-band") != Some("true");
@@ -229,11 +229,15 @@ impl Conversation {
             model.is_some_and(|m| m.connection_mode.as_deref() != Some("out-of-band"))
         };
         let controllers = self.conns.iter().filter(wants);
-        let controllers = controllers.filter_map(|c| match c.rconn.remote()? {
+        let controllers = controllers.filter_map(|c| c.rconn.remote());
+        // Managers are not on this host.
+        let managers = self.managers.iter().filter_map(Address::remote);
+        let managers = managers.filter(|a| a.ip() != Ipv4Addr::LOCALHOST);
+        let v4 = |a| match a {
             SocketAddr::V4(v4) => Some(v4),
             SocketAddr::V6(_) => None,
-        });
-        controllers.chain(self.managers.iter().copied()).collect()
+        };
+        controllers.chain(managers).filter_map(v4).collect()
     }
 
     /// True while in-band control has rules in the bridge.

@@ -21,7 +21,6 @@ use ofproto::{ConnId, Controllers, Cx, Ofproto};
 use openflow::PortConfig;
 use ovsdb::{Address, Stream, Tls};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddrV4;
 use udpif::world::PacketIn;
 
 /// Silence after which somebody who came by himself is probed, milliseconds.
@@ -123,7 +122,7 @@ pub(crate) struct Conversation {
     /// Packet-ins that may wait for a controller that says nothing else.
     pub(super) queue_size: usize,
     /// Managers that are reached in-band, and the way to all who are.
-    pub(super) managers: Vec<SocketAddrV4>,
+    pub(super) managers: Vec<Address>,
     pub(super) next_hops: NextHops,
     /// The connection that is served first.
     first: usize,
