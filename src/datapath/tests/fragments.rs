@@ -1,7 +1,5 @@
 //! The ledger while connection tracking holds fragments: whatever comes in is on its way, dropped or held.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod common;
 
 use base::rng::Rng;
