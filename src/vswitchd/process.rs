@@ -189,7 +189,6 @@ fn turn_until_told(
         let mut busy = switch.run();
         if !ready && switch.is_configured() {
             ready = true;
-            tracing::info!(target: "bridge", "{} (Open vSwitch) 3.1.0", options.program);
             daemon::ready();
             if options.detach {
                 daemon::let_go_of_terminal(!options.no_chdir);
@@ -201,6 +200,7 @@ fn turn_until_told(
                     );
                 }
             }
+            tracing::info!(target: "bridge", "{} (Open vSwitch) 3.1.0", options.program);
         }
         busy |= server.run(switch);
         if Signals::arrived(&signals.hangup) {
