@@ -8,6 +8,7 @@ mod control;
 mod fast;
 #[path = "../null.rs"]
 mod null;
+mod setup;
 
 use base::clock::monotonic_ns;
 use criterion::{Criterion, Throughput};
@@ -91,7 +92,7 @@ fn time(c: &mut Criterion, stage: &mut Stage) {
 }
 
 fn main() {
-    let makers: Vec<(&str, Maker)> = [fast::STAGES, control::STAGES].concat();
+    let makers: Vec<(&str, Maker)> = [fast::STAGES, control::STAGES, setup::STAGES].concat();
     if std::env::var_os("LIST").is_some() {
         makers.iter().for_each(|(name, _)| println!("{name}"));
         return;

@@ -218,22 +218,26 @@ pub(crate) fn commit(
 }
 
 impl Commit<'_> {
+    /// True when a field of the group is to change.
+    fn differs(&self, group: Group) -> bool {
+        group.spans().iter().any(|&(ofs, len)| {
+            self.flow.bytes()[ofs..ofs + len] != self.base.bytes()[ofs..ofs + len]
+        })
+    }
+
     /// Sets a group's fields where they differ; `readonly` clears from the mask what cannot be written.
     /// True when something was emitted.
     fn set(&mut self, group: Group, readonly: impl FnOnce(&mut Flow)) -> bool {
+        if !self.differs(group) {
+            return false;
+        }
         let mut mask = self.wc.mask().0;
         readonly(&mut mask);
-        let mut differ = false;
         for &(ofs, len) in group.spans() {
             let r = ofs..ofs + len;
             if self.flow.bytes()[r.clone()] == self.base.bytes()[r.clone()] {
                 mask.bytes_mut()[r].fill(0);
-            } else {
-                differ = true;
             }
-        }
-        if !differ {
-            return false;
         }
         let exact = !group.never_exact()
             && group
@@ -282,10 +286,7 @@ impl Commit<'_> {
 
     /// Whether and how headers above the EtherType can be changed depends on the IP protocol.
     fn depends_on_proto(&mut self, group: Group) {
-        let differs = group.spans().iter().any(|&(ofs, len)| {
-            self.flow.bytes()[ofs..ofs + len] != self.base.bytes()[ofs..ofs + len]
-        });
-        if differs {
+        if self.differs(group) {
             self.wc
                 .mark_hidden(Site::CommitProto, |m| m.nw_proto = 0xff);
         }

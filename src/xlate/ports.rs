@@ -224,8 +224,10 @@ impl<'a> Ctx<'a> {
         if !self.may_send(xport, out.ignore_stp) {
             return;
         }
-        let before = self.flow;
-        if self.flow.packet_type.get() == PT_ETH && xport.packet_type == PacketTypeMode::LegacyL3 {
+        let f = &self.flow;
+        let (vlans, nw_tos, packet_type) = (f.vlans, f.nw_tos, f.packet_type);
+        let (dl_dst, dl_src, dl_type) = (f.dl_dst, f.dl_src, f.dl_type);
+        if packet_type.get() == PT_ETH && xport.packet_type == PacketTypeMode::LegacyL3 {
             self.flow.packet_type = U32::new(ethertype_packet(self.flow.dl_type.get()));
             self.pending.encap = false;
         }
@@ -249,12 +251,9 @@ impl<'a> Ctx<'a> {
             }
             self.mirror_egress(xport);
         }
-        self.flow.vlans = before.vlans;
-        self.flow.nw_tos = before.nw_tos;
-        self.flow.dl_dst = before.dl_dst;
-        self.flow.dl_src = before.dl_src;
-        self.flow.packet_type = before.packet_type;
-        self.flow.dl_type = before.dl_type;
+        let f = &mut self.flow;
+        (f.vlans, f.nw_tos, f.packet_type) = (vlans, nw_tos, packet_type);
+        (f.dl_dst, f.dl_src, f.dl_type) = (dl_dst, dl_src, dl_type);
     }
 
     /// Packets of some queues leave with a DSCP of their own.

@@ -110,16 +110,17 @@ impl Ctx<'_> {
             self.effect(Effect::Rule(Arc::clone(&own.drop_fragments)));
             return (Found::DropFragment, l.table);
         }
-        let before = self.flow;
+        let (tp_src, tp_dst, in_port) = (self.flow.tp_src, self.flow.tp_dst, self.flow.in_port);
+        let real_in_port = self.in_port();
         if self.flow.nw_frag & Flow::FRAG_ANY != 0 && self.bridge.frag != FragHandling::NxMatch {
             self.flow.tp_src = U16::ZERO;
             self.flow.tp_dst = U16::ZERO;
         }
         self.flow.in_port = U32::new(l.in_port.0.into());
-        let found = self.search(&l, crate::ctx::in_port(&before));
-        self.flow.tp_src = before.tp_src;
-        self.flow.tp_dst = before.tp_dst;
-        self.flow.in_port = before.in_port;
+        let found = self.search(&l, real_in_port);
+        self.flow.tp_src = tp_src;
+        self.flow.tp_dst = tp_dst;
+        self.flow.in_port = in_port;
         found
     }
 
@@ -201,9 +202,9 @@ impl Ctx<'_> {
     /// Nothing a rule can match was changed so far. The port counts: a resubmit or a patch port may have given
     /// the packet another one than it came in on.
     fn pristine(&self) -> bool {
-        let mut now = self.flow;
-        now.actset_output = self.upcall.actset_output;
-        now == *self.upcall
+        const ACTSET: usize = std::mem::offset_of!(Flow, actset_output);
+        let (now, upcall) = (self.flow.bytes(), self.upcall.bytes());
+        now[..ACTSET] == upcall[..ACTSET] && now[ACTSET + 4..] == upcall[ACTSET + 4..]
     }
 
     /// False, and translation fails or ends, when it has worked too much already.

@@ -47,9 +47,11 @@ pub fn translate<'a>(snap: &'a Snapshot, input: Input<'a>) -> Output {
     if reported(ctx.error).is_none() {
         ctx.unmark_meaningless();
     }
-    let (flow, shown) = (ctx.flow, *ctx.wc.mask());
-    if let Some(t) = ctx.listener() {
-        t.finish(&flow, &shown);
+    if ctx.tracing() {
+        let (flow, shown) = (ctx.flow, *ctx.wc.mask());
+        if let Some(t) = ctx.listener() {
+            t.finish(&flow, &shown);
+        }
     }
     finish(ctx, upcall)
 }

@@ -189,7 +189,8 @@ impl Sites {
 #[derive(Debug, Clone)]
 pub struct Wild {
     mask: Mask,
-    hidden: Mask,
+    /// Boxed: hardly any translation has such marks.
+    hidden: Option<Box<Mask>>,
     sites: Sites,
     mute: Option<Site>,
 }
@@ -200,7 +201,7 @@ impl Wild {
     pub fn new(mute: Option<Site>) -> Self {
         Self {
             mask: Mask::empty(),
-            hidden: Mask::empty(),
+            hidden: None,
             sites: Sites::default(),
             mute,
         }
@@ -216,7 +217,7 @@ impl Wild {
     pub fn mark_hidden(&mut self, site: Site, set: impl FnOnce(&mut Flow)) {
         self.sites.add(site);
         if self.mute != Some(site) {
-            set(&mut self.hidden.0);
+            set(&mut self.hidden.get_or_insert_default().0);
         }
     }
     /// `site` marks through a function that takes the whole mask.
@@ -245,12 +246,15 @@ impl Wild {
     /// Rewrites the tunnel part, hidden marks too.
     pub(crate) fn map_tunnel(&mut self, f: impl Fn(&TunnelKey) -> TunnelKey) {
         self.mask.0.tunnel = f(&self.mask.0.tunnel);
-        self.hidden.0.tunnel = f(&self.hidden.0.tunnel);
+        if let Some(hidden) = &mut self.hidden {
+            hidden.0.tunnel = f(&hidden.0.tunnel);
+        }
     }
     /// From now on hidden marks are marks like the others.
     pub(crate) fn reveal(&mut self) {
-        let hidden = std::mem::take(&mut self.hidden);
-        self.mask.union(&hidden);
+        if let Some(hidden) = self.hidden.take() {
+            self.mask.union(&hidden);
+        }
     }
     /// Takes the result.
     pub(crate) fn into_mask(self) -> Mask {

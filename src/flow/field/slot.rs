@@ -213,6 +213,16 @@ impl FieldId {
         }
     }
 
+    /// First octet and number of octets that the field has in a flow for itself, when reading, writing and
+    /// marking it is about those alone. The value's upper octets are zero when it has more.
+    pub(super) fn octets(self) -> Option<(usize, usize)> {
+        match self {
+            // Writing these does more.
+            Self::Ipv6Label | Self::VlanTci => None,
+            _ => self.info().plain_place(),
+        }
+    }
+
     /// Marks the bits `bits` of the field as looked at.
     pub fn mask_bits(self, wc: &mut Mask, bits: &[u8], tun: Option<&TunTable>) {
         let info = self.info();
@@ -253,9 +263,8 @@ impl FieldId {
 
     /// Marks the whole field as looked at.
     pub fn mask_all(self, wc: &mut Mask, tun: Option<&TunTable>) {
-        let info = self.info();
         // The common places need no detour over a value.
-        if let Some((ofs, width)) = info.plain_place().filter(|_| self != Self::Ipv6Label) {
+        if let Some((ofs, width)) = self.octets() {
             return wc.0.bytes_mut()[ofs..ofs + width].fill(0xff);
         }
         self.mask_bits(wc, &FieldValue::from_elem(0xff, self.info().n_bytes), tun);

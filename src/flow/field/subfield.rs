@@ -4,6 +4,7 @@ use super::{FieldId, FieldValue, Subfield};
 use crate::key::{Flow, Mask};
 use crate::tun_table::TunTable;
 use std::fmt;
+use std::ops::Range;
 
 /// Why a subfield's text was refused. Displayed as `ovs-ofctl` does; `text` is what was being parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,9 +72,21 @@ impl Subfield {
     fn n_bytes(&self) -> usize {
         usize::from(self.n_bits).div_ceil(8)
     }
+    /// Its octets in a flow, when it is whole octets of a field that has them for itself.
+    #[inline]
+    fn octets(&self) -> Option<Range<usize>> {
+        let (first, width) = self.field.octets()?;
+        let (low, n) = (usize::from(self.ofs), usize::from(self.n_bits));
+        let whole = low % 8 == 0 && n % 8 == 0 && (low + n) / 8 <= width;
+        let end = first + width - low / 8;
+        whole.then(|| end - n / 8..end)
+    }
     /// The subfield's bits as a big-endian number of as many octets as they need.
     #[must_use]
     pub fn read(&self, flow: &Flow, tun: Option<&TunTable>) -> FieldValue {
+        if let Some(at) = self.octets() {
+            return FieldValue::from_slice(&flow.bytes()[at]);
+        }
         self.of_value(&self.field.get(flow, tun))
     }
     /// The subfield's bits as a number; the low 64 bits of wider ones.
@@ -97,6 +110,13 @@ impl Subfield {
     }
     /// Writes the low bits of the big-endian number `bits`.
     pub fn write(&self, flow: &mut Flow, bits: &[u8], tun: Option<&TunTable>) {
+        if let Some(at) = self.octets() {
+            let (to, len) = (&mut flow.bytes_mut()[at], bits.len());
+            let (zero, low) = to.split_at_mut(to.len().saturating_sub(len));
+            zero.fill(0);
+            low.copy_from_slice(&bits[len - low.len()..]);
+            return;
+        }
         let mut value = self.field.get(flow, tun);
         self.into_value(bits, &mut value);
         self.field.set(flow, &value, tun);
@@ -114,6 +134,9 @@ impl Subfield {
     }
     /// Marks the subfield as looked at.
     pub fn mask(&self, wc: &mut Mask, tun: Option<&TunTable>) {
+        if let Some(at) = self.octets() {
+            return wc.0.bytes_mut()[at].fill(0xff);
+        }
         self.field.mask_bits(wc, &self.mask_value(), tun);
     }
     /// Copies this subfield over `dst` (of the same width) and marks both as looked at, when the
@@ -132,8 +155,12 @@ impl Subfield {
                 self.mask(wc, tun);
                 dst.mask(wc, tun);
             }
-            let bits = self.read(flow, tun);
-            dst.write(flow, &bits, tun);
+            match (self.octets(), dst.octets()) {
+                (Some(from), Some(to)) if from.len() == to.len() => {
+                    flow.bytes_mut().copy_within(from, to.start);
+                }
+                _ => dst.write(flow, &self.read(flow, tun), tun),
+            }
         }
     }
     /// Swaps this subfield and `other` (of the same width); else as [`Subfield::copy_to`].
@@ -260,7 +287,60 @@ mod tests {
         b.iter().fold(0, |n, &x| n << 8 | u128::from(x))
     }
 
+    /// Any bits of any field, octets more often than not.
+    fn any_subfield() -> impl Strategy<Value = Subfield> {
+        let pick = (0..FieldId::COUNT, any::<(u16, u16, bool)>());
+        pick.prop_map(|(nth, (a, b, octets))| {
+            let field = FieldId::all().nth(nth).unwrap();
+            let width = field.info().n_bits;
+            let (mut ofs, mut n_bits) = (a % width, 1 + b % (width - a % width));
+            if octets {
+                ofs -= ofs % 8;
+                n_bits = n_bits.next_multiple_of(8).min(width - ofs);
+            }
+            Subfield { field, ofs, n_bits }
+        })
+    }
+
     proptest! {
+        /// The twin goes over the value of the whole field.
+        #[test]
+        fn octets_are_no_other_than_the_values_bits(
+            sf in any_subfield(),
+            dst in any_subfield(),
+            seed in prop::collection::vec(any::<u8>(), Flow::zero().bytes().len()),
+            bits in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mut flow = Flow::zero();
+            flow.bytes_mut().copy_from_slice(&seed);
+            let value = sf.field.get(&flow, None);
+            prop_assert_eq!(sf.read(&flow, None), sf.of_value(&value), "{}", sf);
+            let (mut fast, mut slow) = (Mask::empty(), Mask::empty());
+            sf.mask(&mut fast, None);
+            sf.field.mask_bits(&mut slow, &sf.mask_value(), None);
+            prop_assert_eq!(fast.lines(), slow.lines(), "{}", sf);
+            let write = |to: &Subfield, flow: &Flow, bits: &[u8]| {
+                let (mut fast, mut slow) = (*flow, *flow);
+                to.write(&mut fast, bits, None);
+                let mut value = to.field.get(flow, None);
+                to.into_value(bits, &mut value);
+                to.field.set(&mut slow, &value, None);
+                (fast, slow)
+            };
+            let (fast, slow) = write(&sf, &flow, &bits);
+            prop_assert_eq!(fast.lines(), slow.lines(), "{}", sf);
+            let n_bits = sf.n_bits.min(dst.n_bits);
+            let (from, to) = (Subfield { n_bits, ..sf }, Subfield { n_bits, ..dst });
+            let mut copied = flow;
+            from.copy_to(&to, &mut copied, None, None);
+            if from.field.prereqs_ok(&flow, None) && to.field.prereqs_ok(&flow, None) {
+                let (_, slow) = write(&to, &flow, &from.of_value(&value));
+                prop_assert_eq!(copied.lines(), slow.lines(), "{} to {}", from, to);
+            } else {
+                prop_assert_eq!(copied.lines(), flow.lines());
+            }
+        }
+
         #[test]
         fn copy_is_arithmetic(src: u128, dst: u128, s in 0usize..128, d in 0usize..128, n in 0usize..=128) {
             let n = n.min(128 - s).min(128 - d);
