@@ -174,22 +174,36 @@ impl Upcalls {
 
     /// The next upcall for a handler.
     pub(crate) fn pop(&self, handler: u32) -> Option<Upcall> {
+        self.pop_many(handler, 1).pop()
+    }
+
+    /// The next upcalls for a handler, at most `max`; fewer only if there are no more.
+    pub(crate) fn pop_many(&self, handler: u32, max: usize) -> Vec<Upcall> {
         let handlers = self.handlers.load();
-        let handler = handlers.get(handler as usize)?;
+        let Some(handler) = handlers.get(handler as usize) else {
+            return Vec::new();
+        };
         let hand = handler.hand.load(Ordering::Relaxed);
         handler.hand.store(TAKING, Ordering::Release); // pairs with the Acquire in idle()
-        let queued = handler.urgent.pop().or_else(|| handler.next());
-        match queued {
-            Some(q) => {
+        let mut out = Vec::with_capacity(max.min(handler.waiting.load(Ordering::Relaxed) as usize));
+        {
+            let mut sorted = lock(&handler.sorted);
+            while out.len() < max
+                && let Some(q) = handler.urgent.pop().or_else(|| handler.next(&mut sorted))
+            {
                 self.left(handler, &q.quota);
-                Some(*q.upcall)
-            }
-            None => {
-                let now = if hand == TAKING { WORKING } else { FREE };
-                handler.hand.store(now, Ordering::Release); // pairs with the Acquire in idle()
-                None
+                out.push(*q.upcall);
             }
         }
+        if out.len() < max {
+            let now = if hand == TAKING || !out.is_empty() {
+                WORKING
+            } else {
+                FREE
+            };
+            handler.hand.store(now, Ordering::Release); // pairs with the Acquire in idle()
+        }
+        out
     }
 
     /// Waits until a handler may have something; true when it has.
@@ -219,7 +233,8 @@ impl Upcalls {
 
     fn drain(&self, handler: &Handler) -> Vec<Upcall> {
         let mut out = Vec::new();
-        while let Some(q) = handler.urgent.pop().or_else(|| handler.next()) {
+        let mut sorted = lock(&handler.sorted);
+        while let Some(q) = handler.urgent.pop().or_else(|| handler.next(&mut sorted)) {
             self.left(handler, &q.quota);
             out.push(*q.upcall);
         }
@@ -254,8 +269,7 @@ fn make(n: u32) -> std::io::Result<Vec<Handler>> {
 
 impl Handler {
     /// The next ordinary upcall, round-robin by port.
-    fn next(&self) -> Option<Queued> {
-        let mut sorted = lock(&self.sorted);
+    fn next(&self, sorted: &mut Sorted) -> Option<Queued> {
         while let Some(q) = self.normal.pop() {
             let port = q.upcall.key.in_port.get();
             match sorted.ports.iter_mut().find(|(p, _)| *p == port) {

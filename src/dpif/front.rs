@@ -346,6 +346,14 @@ impl Dpif for Front {
         }
         Some(upcall)
     }
+    fn recv_many(&self, handler: u32, max: usize) -> Vec<Upcall> {
+        let upcalls = self.inner.recv_many(handler, max);
+        if self.userspace && log::is_netdev_debug() {
+            let name = self.inner.name();
+            upcalls.iter().for_each(|upcall| log::upcall(name, upcall));
+        }
+        upcalls
+    }
     fn recv_wait(&self, handler: u32, timeout: Duration) -> bool {
         self.inner.recv_wait(handler, timeout)
     }

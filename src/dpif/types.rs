@@ -132,6 +132,16 @@ pub trait Dpif: Send + Sync + Debug {
     fn handlers_set(&self, n: u32) -> Result<(), DpifError>;
     /// The next upcall for a handler.
     fn recv(&self, handler: u32) -> Option<Upcall>;
+    /// The next upcalls for a handler, at most `max`; fewer only if there are no more.
+    fn recv_many(&self, handler: u32, max: usize) -> Vec<Upcall> {
+        let mut out = Vec::new();
+        while out.len() < max
+            && let Some(upcall) = self.recv(handler)
+        {
+            out.push(upcall);
+        }
+        out
+    }
     /// Waits until handler `handler` may have an upcall, for at most `timeout` of real time; true when
     /// one is there.
     fn recv_wait(&self, handler: u32, timeout: Duration) -> bool;

@@ -10,7 +10,7 @@ use wire::{EthAddr, Ipv4, Ipv6};
 pub type Actions = Vec<Action>;
 
 /// One action of a datapath flow. Names and semantics are the `OVS_ACTION_ATTR_*` ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "fields are named as in the datapath ABI")]
 pub enum Action {
     /// Send out of a port.
@@ -82,7 +82,7 @@ pub enum Action {
 }
 
 /// Header fields that `set` overwrites, grouped as in the datapath ABI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "fields are named as in the datapath ABI")]
 pub enum SetKey {
     Priority(u32),
@@ -152,7 +152,7 @@ pub enum SetKey {
 }
 
 /// A network service header to push (RFC 8300): base fields and up to 248 bytes of metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NshPush {
     /// Base and MD1 fields.
     pub key: NshKey,
@@ -170,7 +170,7 @@ pub enum HashAlg {
 }
 
 /// The `ct` action.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct CtAction {
     /// Add the connection to the table.
     pub commit: bool,
@@ -193,7 +193,7 @@ pub struct CtAction {
 }
 
 /// Address translation of a `ct` action. Both `src` and `dst` false: translate as the connection says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct NatAction {
     /// Source translation.
     pub src: bool,
@@ -210,7 +210,7 @@ pub struct NatAction {
 }
 
 /// A range of addresses and ports.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NatRange {
     /// First address.
     pub min: std::net::IpAddr,
@@ -221,7 +221,7 @@ pub struct NatRange {
 }
 
 /// Push a complete outer header and send through a tunnel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TunnelPush {
     /// The tunnel's datapath port.
     pub tnl_port: OdpPort,

@@ -3,7 +3,7 @@
 use flow::{OdpPort, OfPort};
 
 /// The `userspace` action.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Userspace {
     /// Netlink port id; only text here (the handler is chosen by flow hash).
     pub pid: u32,
@@ -16,7 +16,7 @@ pub struct Userspace {
 }
 
 /// Why a packet is sent up. `ofproto` names the bridge (its uuid) and `in_port` the OpenFlow ingress port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "fields are named as in Open vSwitch")]
 pub enum UserspaceCookie {
     SFlow {

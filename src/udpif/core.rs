@@ -28,7 +28,7 @@ pub(crate) struct Core<T: Translator> {
     pub(crate) translator: Arc<T>,
     pub(crate) clock: Clock,
     pub(crate) map: UkeyMap<T::Effects>,
-    pub(crate) shared: Shared,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) pending: Arc<Pending<T::Probe>>,
     pub(crate) counters: Counters,
     pub(crate) settings: Slot<Settings>,
@@ -51,13 +51,14 @@ impl<T: Translator> Core<T> {
     pub(crate) fn new(dpif: Arc<dyn Dpif>, translator: Arc<T>, clock: Clock) -> Self {
         let settings = Settings::default();
         let pending = Arc::new(Pending::default());
-        translator.attach(&pending);
+        let shared = Arc::default();
+        translator.attach(&pending, &shared);
         Self {
             dpif,
             translator,
             clock,
             map: UkeyMap::default(),
-            shared: Shared::default(),
+            shared,
             pending,
             counters: Counters::default(),
             flow_limit: AtomicU32::new(settings.flow_limit.min(crate::limit::FLOW_LIMIT_START)),

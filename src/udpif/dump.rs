@@ -5,7 +5,9 @@
 //! which begins when every thread has finished its part of the dump, removes the tombstones.
 
 use crate::core::Core;
+use crate::credits::Credits;
 use crate::limit::AgeHistogram;
+use crate::packed::PackedFlow;
 use crate::reason::DelReason;
 use crate::revalidate::Ops;
 use crate::shard::{Insert, Shard};
@@ -14,7 +16,7 @@ use crate::translator::{Ask, Translator};
 use crate::ukey::{NewUkey, Ukey, UkeyId};
 use base::clock::Nanos;
 use base::log::RateLimit;
-use base::sync::{Arc, AtomicI64, Ordering};
+use base::sync::{AtomicI64, Ordering};
 use dpif::{DpifError, FlowDel, FlowDump, FlowGet, FlowInfo, Op};
 use odp::{Action, FlowStats};
 
@@ -43,7 +45,7 @@ pub(crate) struct Terms {
 pub(crate) struct Tally<'a, E> {
     pub(crate) ops: Ops<'a, E>,
     pub(crate) ages: AgeHistogram,
-    credits: Vec<(Arc<E>, FlowStats)>,
+    credits: Credits<E>,
     foreign: Vec<FlowInfo>,
 }
 
@@ -52,7 +54,7 @@ impl<E> Default for Tally<'_, E> {
         Self {
             ops: Ops::default(),
             ages: AgeHistogram::default(),
-            credits: Vec::new(),
+            credits: Credits::default(),
             foreign: Vec::new(),
         }
     }
@@ -83,9 +85,7 @@ pub(crate) fn dump<'a, T: Translator>(
                 tally.foreign.push(info.clone());
             }
         }
-        for (effects, delta) in tally.credits.drain(..) {
-            core.credit(&effects, &delta);
-        }
+        tally.credits.pay(core);
         for info in std::mem::take(&mut tally.foreign) {
             adopt(core, terms, &info, now);
         }
@@ -153,9 +153,7 @@ fn look<T: Translator>(
     }
     let delta = ukey.take_delta(stats);
     ukey.recent_packets = u32::try_from(delta.n_packets).unwrap_or(u32::MAX);
-    if delta.n_packets > 0 {
-        tally.credits.push((ukey.effects.clone(), delta));
-    }
+    tally.credits.add(&ukey.effects, &delta);
     if ukey.state() == UkeyState::Visible {
         // The dump is the first to say that it is installed.
         core.step(shard, slot, UkeyState::Operational);
@@ -197,8 +195,8 @@ fn adopt<T: Translator>(core: &Core<T>, terms: &Terms, info: &FlowInfo, now: Nan
     };
     let mut ukey = Ukey::new(NewUkey {
         id,
-        key: full.key.clone(),
-        mask: core.shared.mask(&full.mask),
+        key: PackedFlow::masked(&full.key, &full.mask),
+        mask: core.shared.mask(&full.mask).1,
         actions: core.shared.actions(&full.actions),
         effects: translation.effects,
         deps: translation.deps,

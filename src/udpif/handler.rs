@@ -12,10 +12,12 @@
 //! Runs on handler threads, or on the caller in manual mode.
 
 use crate::core::Core;
+use crate::credits::Credits;
+use crate::packed::PackedFlow;
 use crate::shard::Insert;
 use crate::state::UkeyState;
 use crate::translator::{Ask, Translation, Translator};
-use crate::ukey::{NewUkey, Ukey, UkeyId, ufid_of};
+use crate::ukey::{NewUkey, Ukey, UkeyId};
 use base::clock::Nanos;
 use base::log::RateLimit;
 use base::sync::{Arc, Ordering};
@@ -23,8 +25,10 @@ use dpif::{
     DpifError, Execute, FlowPut, Op, ParkToken, PmdId, PutFlags, Resume, Ticket, Upcall, UpcallKind,
 };
 use flow::{Flow, Mask};
-use odp::{Action, Actions, DropReason, FlowStats, UserspaceCookie};
+use hashbrown::HashTable;
+use odp::{Action, Actions, DropReason, FlowStats, Ufid, UserspaceCookie};
 use packet::Frame;
+use smallvec::SmallVec;
 
 /// Upcalls taken at once.
 pub const BATCH_MAX: usize = 64;
@@ -48,16 +52,42 @@ struct Job<E> {
     key: Arc<Flow>,
     /// Mask to install.
     mask: Arc<Mask>,
+    /// What it leaves of the key, and the identity that follows.
+    packed: PackedFlow,
+    ufid: Ufid,
     translation: Translation<E>,
     /// Changes posted before it was translated.
     posted: u64,
     /// Packet threads for which the installation was decided.
-    decided: Vec<PmdId>,
+    decided: SmallVec<[PmdId; 2]>,
 }
 
 /// Operations for the packet threads, in the order in which their upcalls came.
 #[derive(Debug)]
-struct Ops<E>(Vec<(PmdId, Op, Purpose<E>)>);
+struct Ops<E> {
+    pmds: Vec<PmdId>,
+    ops: Vec<Op>,
+    purposes: Vec<Purpose<E>>,
+}
+
+impl<E> Ops<E> {
+    fn push(&mut self, pmd: PmdId, op: Op, purpose: Purpose<E>) {
+        self.pmds.push(pmd);
+        self.ops.push(op);
+        self.purposes.push(purpose);
+    }
+
+    /// As one run of operations for each packet thread; within it, the order of arrival.
+    fn grouped(self) -> (Vec<Op>, Vec<Purpose<E>>) {
+        if self.pmds.is_sorted() {
+            return (self.ops, self.purposes);
+        }
+        let all = self.pmds.into_iter().zip(self.ops).zip(self.purposes);
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|((pmd, _), _)| *pmd);
+        all.into_iter().map(|((_, op), p)| (op, p)).unzip()
+    }
+}
 
 /// One batch.
 #[derive(Debug)]
@@ -65,7 +95,29 @@ struct Batch<'a, T: Translator> {
     core: &'a Core<T>,
     now: Nanos,
     jobs: Vec<Job<T::Effects>>,
+    /// Masks of the jobs whose flows other packets of the batch may hit, with their hashes; and these jobs.
+    masks: SmallVec<[(u64, Arc<Mask>); 4]>,
+    by_ufid: HashTable<usize>,
     ops: Ops<T::Effects>,
+}
+
+/// A key under a mask.
+#[derive(Debug)]
+struct Masked {
+    mask: Arc<Mask>,
+    packed: PackedFlow,
+    ufid: Ufid,
+}
+
+impl Masked {
+    fn new(key: &Flow, (hash, mask): (u64, Arc<Mask>)) -> Self {
+        let packed = PackedFlow::masked(key, &mask);
+        Self {
+            ufid: packed.ufid(hash),
+            packed,
+            mask,
+        }
+    }
 }
 
 /// A batch whose operations the packet threads are at.
@@ -85,22 +137,31 @@ impl<T: Translator> Sent<'_, T> {
 
     /// Waits for the answers and digests them.
     pub(crate) fn finish(self) {
+        let mut credits = Credits::default();
         let ops = self.ticket.wait();
         for (op, purpose) in ops.into_iter().zip(self.purposes) {
-            finish(self.core, self.now, op, purpose);
+            finish(self.core, self.now, (op, purpose), &mut credits);
         }
+        credits.pay(self.core);
     }
 }
 
 /// Handles a batch of upcalls, up to the answers of the packet threads: these are busy with them while the
 /// caller handles the next batch.
 pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) -> Option<Sent<'_, T>> {
-    core.counters.upcalls.add_shared(upcalls.len() as u64);
+    let n = upcalls.len();
+    core.counters.upcalls.add_shared(n as u64);
     let mut batch = Batch {
         core,
         now: core.clock.now(),
-        jobs: Vec::new(),
-        ops: Ops(Vec::with_capacity(upcalls.len() * 2)),
+        jobs: Vec::with_capacity(n),
+        masks: SmallVec::new(),
+        by_ufid: HashTable::with_capacity(n),
+        ops: Ops {
+            pmds: Vec::with_capacity(2 * n),
+            ops: Vec::with_capacity(2 * n),
+            purposes: Vec::with_capacity(2 * n),
+        },
     };
     for mut upcall in upcalls {
         match std::mem::replace(&mut upcall.kind, UpcallKind::Miss) {
@@ -123,17 +184,10 @@ pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) -> Opt
 impl<'a, T: Translator> Batch<'a, T> {
     /// A packet that no flow matched.
     fn miss(&mut self, upcall: Upcall) {
-        let known = self
-            .jobs
-            .iter()
-            .position(|j| j.translation.cacheable && j.key.equals_under(&upcall.key, &j.mask));
-        let job = match known {
-            Some(j) => j,
-            None => match self.translate(&upcall) {
-                Ok(job) => {
-                    self.jobs.push(job);
-                    self.jobs.len() - 1
-                }
+        let job = match self.known(&upcall.key) {
+            Ok(job) => job,
+            Err(guess) => match self.translate(&upcall, guess) {
+                Ok(job) => self.remember(job),
                 Err(reason) => {
                     self.release(upcall, &Arc::new(vec![Action::Drop(reason)]), None);
                     return;
@@ -146,7 +200,47 @@ impl<'a, T: Translator> Batch<'a, T> {
         self.release(upcall, &actions, Some(effects));
     }
 
-    fn translate(&self, upcall: &Upcall) -> Result<Job<T::Effects>, DropReason> {
+    /// The job whose flow a packet with this key is going to hit; or, for want of one, what a mask of the batch
+    /// makes of it.
+    fn known(&self, key: &Flow) -> Result<usize, Option<Masked>> {
+        let mut guess = None;
+        for (hash, mask) in &self.masks {
+            let masked = Masked::new(key, (*hash, mask.clone()));
+            let same = |&j: &usize| {
+                let job = &self.jobs[j];
+                job.ufid == masked.ufid && job.packed == masked.packed
+            };
+            if let Some(&job) = self.by_ufid.find(hash_of(masked.ufid), same) {
+                return Ok(job);
+            }
+            guess = Some(masked);
+        }
+        Err(guess)
+    }
+
+    /// Adds a job; gives its place.
+    fn remember(&mut self, job: (Job<T::Effects>, u64)) -> usize {
+        let (job, mask_hash) = job;
+        let place = self.jobs.len();
+        if job.translation.cacheable {
+            let jobs = &self.jobs;
+            self.by_ufid
+                .insert_unique(hash_of(job.ufid), place, |&j| hash_of(jobs[j].ufid));
+            if !self.masks.iter().any(|(_, m)| Arc::ptr_eq(m, &job.mask)) {
+                self.masks.push((mask_hash, job.mask.clone()));
+            }
+        }
+        self.jobs.push(job);
+        place
+    }
+
+    /// Translates an upcall. `guess` is its key under the mask that the answer may have. With the job comes the
+    /// hash of its mask.
+    fn translate(
+        &self,
+        upcall: &Upcall,
+        guess: Option<Masked>,
+    ) -> Result<(Job<T::Effects>, u64), DropReason> {
         let core = self.core;
         let posted = core.pending.posted(); // before the translation: see deps
         let ask = Ask {
@@ -167,13 +261,21 @@ impl<'a, T: Translator> Batch<'a, T> {
             exact.union(&translation.mask); // what was looked at and the packet does not have
             Arc::new(exact)
         };
-        Ok(Job {
+        let (hash, mask) = core.shared.mask(&mask);
+        let masked = match guess.filter(|g| Arc::ptr_eq(&g.mask, &mask)) {
+            Some(guess) => guess,
+            None => Masked::new(&upcall.key, (hash, mask)),
+        };
+        let job = Job {
             key: upcall.key.clone(),
-            mask: core.shared.mask(&mask),
+            mask: masked.mask,
+            packed: masked.packed,
+            ufid: masked.ufid,
             translation,
             posted,
-            decided: Vec::new(),
-        })
+            decided: SmallVec::new(),
+        };
+        Ok((job, hash))
     }
 
     /// Installs a job's flow on the packet thread of an upcall, once, if it may be.
@@ -185,7 +287,7 @@ impl<'a, T: Translator> Batch<'a, T> {
         }
         job.decided.push(upcall.pmd);
         let id = UkeyId {
-            ufid: ufid_of(&job.key, &job.mask),
+            ufid: job.ufid,
             pmd: upcall.pmd,
         };
         if over_limit(core) && !is_known(core, &id) {
@@ -193,7 +295,7 @@ impl<'a, T: Translator> Batch<'a, T> {
         }
         let ukey = Ukey::new(NewUkey {
             id,
-            key: job.key.clone(),
+            key: job.packed.clone(),
             mask: job.mask.clone(),
             actions: job.translation.install.clone(),
             effects: job.translation.effects.clone(),
@@ -229,7 +331,7 @@ impl<'a, T: Translator> Batch<'a, T> {
             pmd: Some(upcall.pmd),
             result: Err(DpifError::Again),
         };
-        self.ops.0.push((upcall.pmd, Op::FlowPut(put), purpose));
+        self.ops.push(upcall.pmd, Op::FlowPut(put), purpose);
     }
 
     /// Sends a missed packet, and those parked behind it, on their way.
@@ -245,8 +347,7 @@ impl<'a, T: Translator> Batch<'a, T> {
             let stats = one_packet(&frame, &upcall.key, self.now);
             let op = execute(frame, upcall.key, actions.clone(), false);
             self.ops
-                .0
-                .push((upcall.pmd, op, Purpose::Run(effects, stats)));
+                .push(upcall.pmd, op, Purpose::Run(effects, stats));
         }
     }
 
@@ -261,7 +362,7 @@ impl<'a, T: Translator> Batch<'a, T> {
             actions: actions.clone(),
             result: Err(DpifError::Again),
         });
-        self.ops.0.push((token.pmd, op, Purpose::Release(effects)));
+        self.ops.push(token.pmd, op, Purpose::Release(effects));
     }
 
     /// A packet of a flow that needs userspace for each packet. Its flow (or the release of the miss that
@@ -293,22 +394,15 @@ impl<'a, T: Translator> Batch<'a, T> {
             translation.actions,
             translation.needs_help,
         );
-        self.ops.0.push((upcall.pmd, op, Purpose::Run(None, stats)));
+        self.ops.push(upcall.pmd, op, Purpose::Run(None, stats));
     }
 
     /// Sends the operations.
-    fn send(mut self) -> Option<Sent<'a, T>> {
-        if self.ops.0.is_empty() {
+    fn send(self) -> Option<Sent<'a, T>> {
+        if self.ops.ops.is_empty() {
             return None;
         }
-        // One run of operations for each packet thread; within it, the order of arrival.
-        self.ops.0.sort_by_key(|(pmd, _, _)| *pmd);
-        let n = self.ops.0.len();
-        let (mut ops, mut purposes) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        for (_, op, purpose) in self.ops.0 {
-            ops.push(op);
-            purposes.push(purpose);
-        }
+        let (ops, purposes) = self.ops.grouped();
         Some(Sent {
             core: self.core,
             now: self.now,
@@ -318,9 +412,20 @@ impl<'a, T: Translator> Batch<'a, T> {
     }
 }
 
+fn hash_of(ufid: Ufid) -> u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "a ufid is a hash itself")]
+    let hash = ufid.0 as u64;
+    hash
+}
+
 /// Digests one answer.
-fn finish<T: Translator>(core: &Core<T>, now: Nanos, op: Op, purpose: Purpose<T::Effects>) {
-    match (op, purpose) {
+fn finish<T: Translator>(
+    core: &Core<T>,
+    now: Nanos,
+    done: (Op, Purpose<T::Effects>),
+    credits: &mut Credits<T::Effects>,
+) {
+    match done {
         (Op::FlowPut(put), Purpose::Install(id)) => match put.result {
             Ok(_) => installed(core, &id, now),
             Err(_) => refused(core, &id),
@@ -333,13 +438,13 @@ fn finish<T: Translator>(core: &Core<T>, now: Nanos, op: Op, purpose: Purpose<T:
         (Op::Resume(resume), Purpose::Release(effects)) => {
             if let (Ok(stats), Some(effects)) = (resume.result, effects) {
                 core.counters.released_packets.add_shared(stats.n_packets);
-                core.credit(&effects, &stats);
+                credits.add(&effects, &stats);
             }
         }
         (Op::Execute(_), Purpose::Run(effects, stats)) => {
             if let Some(effects) = effects {
                 core.counters.released_packets.add_shared(stats.n_packets);
-                core.credit(&effects, &stats);
+                credits.add(&effects, &stats);
             }
         }
         (op, purpose) => debug_assert!(false, "{op:?} does not answer {purpose:?}"),

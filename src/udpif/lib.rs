@@ -7,7 +7,7 @@
 //! * [`deps`]: dependencies and changes.
 //! * [`revalidate`], [`dump`], [`round`]: what is translated again, deleted, counted.
 //! * [`limit`]: how many flows there may be and how long they live.
-//! * [`reason`], [`counters`], [`show`]: why, how often, in words.
+//! * [`reason`], [`counters`], `credits`, [`show`]: why, how often, in words.
 //! * [`threads`]: handlers and revalidators; in manual mode the caller does their work.
 //!
 //! Every packet is credited exactly once: those that hit a flow through the flow's counters (a ukey knows how
@@ -24,6 +24,7 @@
 
 mod core;
 pub mod counters;
+mod credits;
 pub mod deps;
 pub mod dump;
 pub mod handler;

@@ -3,16 +3,18 @@
 //! A full [`Flow`] is 704 bytes, of which an ordinary flow uses one or two 64-byte lines. Masks and actions
 //! repeat: thousands of flows share one of each, so they are interned.
 
-use base::sync::{Arc, Mutex, lock};
+use base::sync::{Arc, Mutex, OnceLock, lock};
 use flow::{FLOW_LINES, Flow, Mask};
 use hashbrown::HashTable;
-use odp::{Action, Actions};
+use odp::{Actions, Ufid};
 
-/// A key's lines that are not all zero.
+/// A key's lines that are not all zero. The first one, which every key has, is at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedFlow {
-    lines: Box<[[u64; 8]]>,
-    /// Bit l: line l is there.
+    first: [u64; 8],
+    /// The others that are there.
+    rest: Box<[[u64; 8]]>,
+    /// Bit l: line l is there, l > 0.
     present: u16,
 }
 
@@ -20,18 +22,31 @@ impl PackedFlow {
     /// Packs a key.
     #[must_use]
     pub fn pack(flow: &Flow) -> Self {
+        Self::of_lines(flow.lines()[0], |l| flow.lines()[l])
+    }
+
+    /// Packs what a mask leaves of a key.
+    #[must_use]
+    pub fn masked(flow: &Flow, mask: &Mask) -> Self {
+        let (f, m) = (flow.lines(), mask.lines());
+        let line = |l: usize| std::array::from_fn(|w| f[l][w] & m[l][w]);
+        Self::of_lines(line(0), line)
+    }
+
+    fn of_lines(first: [u64; 8], line: impl Fn(usize) -> [u64; 8]) -> Self {
         let mut present = 0u16;
-        for (l, line) in flow.lines().iter().enumerate() {
-            present |= u16::from(*line != [0; 8]) << l;
+        for l in 1..FLOW_LINES {
+            present |= u16::from(line(l) != [0; 8]) << l;
         }
-        let mut lines = Vec::with_capacity(present.count_ones() as usize);
-        let all = flow.lines().iter().enumerate();
-        lines.extend(
-            all.filter(|(l, _)| present >> l & 1 == 1)
-                .map(|(_, line)| *line),
+        let mut rest = Vec::with_capacity(present.count_ones() as usize);
+        rest.extend(
+            (1..FLOW_LINES)
+                .filter(|l| present >> l & 1 == 1)
+                .map(line),
         );
         Self {
-            lines: lines.into_boxed_slice(),
+            first,
+            rest: rest.into_boxed_slice(),
             present,
         }
     }
@@ -40,10 +55,11 @@ impl PackedFlow {
     #[must_use]
     pub fn unpack(&self) -> Flow {
         let mut flow = Flow::zero();
-        let mut lines = self.lines.iter();
-        for l in 0..FLOW_LINES {
+        flow.lines_mut()[0] = self.first;
+        let mut rest = self.rest.iter();
+        for l in 1..FLOW_LINES {
             if self.present >> l & 1 == 1
-                && let Some(line) = lines.next()
+                && let Some(line) = rest.next()
             {
                 flow.lines_mut()[l] = *line;
             }
@@ -51,49 +67,89 @@ impl PackedFlow {
         flow
     }
 
+    /// The identity of the flow with this masked key and a mask of this hash ([`mask_hash`]).
+    ///
+    /// Two misses that one megaflow covers get the same identity, so the map itself refuses the second
+    /// installation; two masks never share one, so a narrowed flow is another flow.
+    #[must_use]
+    pub fn ufid(&self, mask_hash: u64) -> Ufid {
+        let seed = base::hash::process_seed() ^ u64::from(self.present);
+        let (mut a, mut b) = (
+            seed ^ mask_hash,
+            seed.rotate_left(17) ^ mask_hash.rotate_left(29) ^ 0xa5a5_5a5a_1234_8765,
+        );
+        for line in std::iter::once(&self.first).chain(&*self.rest) {
+            for &w in line {
+                a = base::hash::mix(a, w);
+                b = base::hash::mix(b, w.rotate_left(21));
+            }
+        }
+        Ufid(u128::from(base::hash::finish(a)) << 64 | u128::from(base::hash::finish(b)))
+    }
+
     /// Bytes it occupies outside the struct.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.lines.len() * 64
+        self.rest.len() * 64
     }
 }
 
 /// Values that many ukeys share. Equal values become one; a value nobody uses any more goes at the next
 /// growth. The lock is a leaf.
 #[derive(Debug)]
-struct Interner<T>(Mutex<HashTable<(u64, Arc<T>)>>);
+struct Interner<T>(Mutex<Interned<T>>);
+
+#[derive(Debug)]
+struct Interned<T> {
+    table: HashTable<(u64, Arc<T>)>,
+    /// The one asked for last, which is nearly always asked for again.
+    last: Option<(u64, Arc<T>)>,
+}
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
-        Self(Mutex::new(HashTable::new()))
+        Self(Mutex::new(Interned {
+            table: HashTable::new(),
+            last: None,
+        }))
     }
 }
 
 impl<T: PartialEq> Interner<T> {
-    fn intern(&self, hash: u64, value: &Arc<T>) -> Arc<T> {
-        let mut table = lock(&self.0);
-        let same = |(h, v): &(u64, Arc<T>)| *h == hash && (Arc::ptr_eq(v, value) || v == value);
-        if let Some((_, found)) = table.find(hash, same) {
-            return Arc::clone(found);
+    /// The one value that equals this one, with its hash; `own` makes it one of ours when there is none.
+    fn intern(
+        &self,
+        value: &T,
+        hash: impl FnOnce(&T) -> u64,
+        own: impl FnOnce() -> Arc<T>,
+    ) -> (u64, Arc<T>) {
+        let mut interned = lock(&self.0);
+        let Interned { table, last } = &mut *interned;
+        if let Some((h, last)) = last
+            && (std::ptr::eq(&raw const **last, value) || **last == *value)
+        {
+            return (*h, Arc::clone(last));
         }
-        if table.len() == table.capacity() {
-            table.retain(|(_, v)| Arc::strong_count(v) > 1);
-        }
-        table.insert_unique(hash, (hash, Arc::clone(value)), |(h, _)| *h);
-        Arc::clone(value)
-    }
-    /// The same for a value that nobody shares yet: a known one costs no allocation.
-    fn intern_value(&self, hash: u64, value: T) -> Arc<T> {
-        let found = {
-            let table = lock(&self.0);
-            let same = table.find(hash, |(h, v)| *h == hash && **v == value);
-            same.map(|(_, v)| Arc::clone(v))
+        let hash = hash(value);
+        let same = |(h, v): &(u64, Arc<T>)| *h == hash && **v == *value;
+        let found = match table.find(hash, same) {
+            Some((_, found)) => Arc::clone(found),
+            None => {
+                if table.len() == table.capacity() {
+                    table.retain(|(_, v)| Arc::strong_count(v) > 1);
+                }
+                let value = own();
+                table.insert_unique(hash, (hash, Arc::clone(&value)), |(h, _)| *h);
+                value
+            }
         };
-        found.unwrap_or_else(|| self.intern(hash, &Arc::new(value)))
+        *last = Some((hash, Arc::clone(&found)));
+        (hash, found)
     }
+
     #[cfg(test)]
     fn len(&self) -> usize {
-        lock(&self.0).len()
+        lock(&self.0).table.len()
     }
 }
 
@@ -105,17 +161,23 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The shared copy of a mask.
-    pub fn mask(&self, mask: &Arc<Mask>) -> Arc<Mask> {
-        self.masks.intern(mask_hash(mask), mask)
+    /// The shared copy of a mask, and its [`mask_hash`].
+    pub fn mask(&self, mask: &Arc<Mask>) -> (u64, Arc<Mask>) {
+        self.masks.intern(mask, mask_hash, || Arc::clone(mask))
     }
-    /// The shared copy of a mask that was just made.
+    /// The shared copy of a mask that was just made: a known one costs no allocation.
     pub fn new_mask(&self, mask: &Mask) -> Arc<Mask> {
-        self.masks.intern_value(mask_hash(mask), *mask)
+        self.masks.intern(mask, mask_hash, || Arc::new(*mask)).1
     }
     /// The shared copy of an action list.
     pub fn actions(&self, actions: &Arc<Actions>) -> Arc<Actions> {
-        self.actions.intern(actions_hash(actions), actions)
+        let hash = |list: &Actions| actions_hash(list);
+        (self.actions).intern(actions, hash, || Arc::clone(actions)).1
+    }
+    /// The shared copy of an action list that was just made: a known one costs no allocation.
+    pub fn new_actions(&self, actions: &Actions) -> Arc<Actions> {
+        let hash = |list: &Actions| actions_hash(list);
+        (self.actions).intern(actions, hash, || Arc::new(actions.clone())).1
     }
     /// Distinct masks and action lists kept.
     #[cfg(test)]
@@ -128,57 +190,27 @@ impl Shared {
 #[must_use]
 pub fn mask_hash(mask: &Mask) -> u64 {
     let mut h = base::hash::process_seed();
-    for (l, line) in mask.lines().iter().enumerate() {
-        for (w, &word) in line.iter().enumerate() {
-            if word != 0 {
-                h = base::hash::mix(h ^ (l * 8 + w) as u64, word);
-            }
-        }
+    let lines = mask.lines().iter().enumerate();
+    for (l, line) in lines.filter(|(_, line)| **line != [0; 8]) {
+        h = line.iter().fold(h ^ l as u64, |h, &w| base::hash::mix(h, w));
     }
     base::hash::finish(h)
 }
 
-/// A hash that tells common action lists apart; lists that differ in rare actions may share it.
+/// A hash of an action list.
 fn actions_hash(actions: &Actions) -> u64 {
-    let mut h = base::hash::mix(base::hash::process_seed(), actions.len() as u64);
-    for action in actions {
-        let word = match action {
-            Action::Output(p) => 1 << 40 | u64::from(p.0),
-            Action::Recirc(id) => 2 << 40 | u64::from(*id),
-            Action::PushVlan { tpid, tci } => 3 << 40 | u64::from(*tpid) << 16 | u64::from(*tci),
-            Action::PopVlan => 4 << 40,
-            Action::Drop(reason) => 5 << 40 | *reason as u64,
-            Action::Meter(id) => 6 << 40 | u64::from(*id),
-            Action::Clone(inner) | Action::Sample { actions: inner, .. } => {
-                7 << 40 ^ actions_hash(inner)
-            }
-            Action::Userspace(_)
-            | Action::Set(_)
-            | Action::SetMasked { .. }
-            | Action::PushMpls { .. }
-            | Action::PopMpls { .. }
-            | Action::AddMpls { .. }
-            | Action::PushEth { .. }
-            | Action::PopEth
-            | Action::PushNsh(_)
-            | Action::PopNsh
-            | Action::Hash { .. }
-            | Action::Trunc { .. }
-            | Action::Ct(_)
-            | Action::CtClear
-            | Action::CheckPktLen { .. }
-            | Action::TunnelPush(_)
-            | Action::TunnelPop(_)
-            | Action::LbOutput(_) => 8 << 40,
-        };
-        h = base::hash::mix(h, word);
-    }
-    base::hash::finish(h)
+    static STATE: OnceLock<ahash::RandomState> = OnceLock::new();
+    let state = STATE.get_or_init(|| {
+        let seed = base::hash::process_seed();
+        ahash::RandomState::with_seeds(seed, seed.rotate_left(13), seed ^ 1, !seed)
+    });
+    state.hash_one(actions)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use odp::Action;
     use proptest::prelude::*;
     use wire::Ipv4;
 
@@ -193,6 +225,21 @@ mod tests {
             prop_assert_eq!(p.unpack(), f);
             prop_assert_eq!(p, PackedFlow::pack(&f));
         }
+
+        #[test]
+        fn a_masked_key_is_packed_as_if_it_was_masked_before(
+            bytes in prop::collection::vec((0usize..FLOW_LINES * 64, any::<u8>(), any::<u8>()), 0..20),
+        ) {
+            let (mut f, mut m) = (Flow::zero(), Mask::empty());
+            for (at, b, mask) in bytes {
+                f.bytes_mut()[at] = b;
+                m.0.bytes_mut()[at] = mask;
+            }
+            let p = PackedFlow::masked(&f, &m);
+            prop_assert_eq!(p.unpack(), f.masked(&m));
+            prop_assert_eq!(p.ufid(1), PackedFlow::pack(&f.masked(&m)).ufid(1));
+            prop_assert_ne!(p.ufid(1), p.ufid(2));
+        }
     }
 
     #[test]
@@ -203,18 +250,22 @@ mod tests {
             m.0.nw_src = Ipv4([n, 0, 0, 0]);
             Arc::new(m)
         };
-        let a = shared.mask(&make(1));
-        assert!(Arc::ptr_eq(&a, &shared.mask(&make(1))));
+        let (hash, a) = shared.mask(&make(1));
+        assert_eq!(hash, mask_hash(&a));
+        assert!(Arc::ptr_eq(&a, &shared.mask(&make(1)).1));
         for n in 2..200 {
             drop(shared.mask(&make(n)));
         }
         assert!(shared.sizes().0 < 100, "{:?}", shared.sizes());
-        assert!(Arc::ptr_eq(&a, &shared.mask(&make(1))));
+        assert!(Arc::ptr_eq(&a, &shared.new_mask(&make(1))));
+        assert!(!Arc::ptr_eq(&a, &shared.new_mask(&make(2))));
         let list = |p| Arc::new(vec![Action::Output(odp::OdpPort(p))]);
         assert!(Arc::ptr_eq(
             &shared.actions(&list(1)),
             &shared.actions(&list(1))
         ));
-        assert_ne!(shared.actions(&list(1)), shared.actions(&list(2)));
+        let one = shared.actions(&list(1));
+        assert_ne!(one, shared.actions(&list(2)));
+        assert!(Arc::ptr_eq(&one, &shared.new_actions(&list(1))));
     }
 }

@@ -7,6 +7,7 @@
 //! translation named, what comes after to whom the new one names.
 
 use crate::core::Core;
+use crate::credits::Credits;
 use crate::reason::DelReason;
 use crate::shard::Shard;
 use crate::state::UkeyState;
@@ -151,10 +152,11 @@ impl<'a, E> Ops<'a, E> {
         let Some((ticket, purposes)) = before else {
             return;
         };
+        let mut credits = Credits::default();
         for (op, purpose) in ticket.wait().into_iter().zip(purposes) {
             match (op, purpose) {
                 (Op::FlowPut(put), Purpose::Modify(id, fresh)) => {
-                    self.modified(core, id, fresh, put.result);
+                    self.modified(core, (id, fresh), put.result, &mut credits);
                 }
                 (Op::FlowDel(del), Purpose::Delete(id, reason, seen)) => {
                     deleted(core, id, reason, del.result.ok().or(seen));
@@ -162,15 +164,16 @@ impl<'a, E> Ops<'a, E> {
                 (op, _) => debug_assert!(false, "not an operation of ours: {op:?}"),
             }
         }
+        credits.pay(core);
     }
 
     /// A claimed ukey's actions were changed, or not.
     fn modified<T: Translator<Effects = E>>(
         &mut self,
         core: &Core<T>,
-        id: UkeyId,
-        fresh: Translation<E>,
+        (id, fresh): (UkeyId, Translation<E>),
         result: Result<FlowStats, DpifError>,
+        credits: &mut Credits<E>,
     ) {
         let owed = core.map.with_ukey(&id, |shard, slot| {
             let ukey = shard.get_mut(slot)?;
@@ -188,7 +191,7 @@ impl<'a, E> Ops<'a, E> {
         match (owed, result) {
             (Some((old, owed)), _) => {
                 core.counters.modified.add_shared(1);
-                core.credit(&old, &owed);
+                credits.add(&old, &owed);
             }
             (None, Err(DpifError::NoEntry)) => {
                 deleted(core, id, DelReason::MissingInDatapath, None);

@@ -313,6 +313,7 @@ fn slot_of(index: usize) -> Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packed::PackedFlow;
     use crate::ukey::NewUkey;
     use base::clock::Nanos;
     use base::sync::Arc;
@@ -339,7 +340,7 @@ mod tests {
     fn ukey(n: u128, keys: &[u64]) -> Ukey<()> {
         Ukey::new(NewUkey {
             id: id(n),
-            key: Arc::new(Flow::zero()),
+            key: PackedFlow::pack(&Flow::zero()),
             mask: Arc::new(Mask::empty()),
             actions: Arc::default(),
             effects: Arc::new(()),

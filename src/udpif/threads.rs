@@ -149,13 +149,7 @@ pub(crate) fn handle_some<T: Translator>(core: &Core<T>, me: u32) -> usize {
 
 /// Takes up to a batch of upcalls, and handles them as far as that goes without waiting.
 fn handle_batch<T: Translator>(core: &Core<T>, me: u32) -> (usize, Option<Sent<'_, T>>) {
-    let mut upcalls = Vec::new();
-    while upcalls.len() < handler::BATCH_MAX {
-        let Some(upcall) = core.dpif.recv(me) else {
-            break;
-        };
-        upcalls.push(upcall);
-    }
+    let upcalls = core.dpif.recv_many(me, handler::BATCH_MAX);
     let n = upcalls.len();
     if n == 0 {
         return (0, None);

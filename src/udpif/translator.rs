@@ -4,6 +4,7 @@
 //! whomever it named. [`crate::world`] is the translator made of `xlate`; tests use a toy.
 
 use crate::deps::{Dep, Deps, Pending};
+use crate::packed::Shared;
 use base::clock::Nanos;
 use base::sync::Arc;
 use dpif::Upcall;
@@ -56,8 +57,9 @@ pub trait Translator: Send + Sync + Debug + 'static {
     /// What was added, in a [`crate::deps::Change::Probe`].
     type Probe: Send + Sync + Debug + 'static;
 
-    /// Called once, before anything else: where to post changes that effects cause.
-    fn attach(&self, _pending: &Arc<Pending<Self::Probe>>) {}
+    /// Called once, before anything else: where to post changes that effects cause, and where equal masks and
+    /// action lists become one (answers need not come from there, but cost less if they do).
+    fn attach(&self, _pending: &Arc<Pending<Self::Probe>>, _shared: &Arc<Shared>) {}
 
     /// Translates a key under the state that is published now. Pure: it may lock leaves only.
     ///

@@ -166,6 +166,9 @@ impl Dpif for DpHandle {
     fn recv(&self, handler: u32) -> Option<Upcall> {
         self.dp.common.upcalls.pop(handler)
     }
+    fn recv_many(&self, handler: u32, max: usize) -> Vec<Upcall> {
+        self.dp.common.upcalls.pop_many(handler, max)
+    }
     fn recv_wait(&self, handler: u32, timeout: Duration) -> bool {
         self.dp.common.upcalls.wait(handler, timeout)
     }

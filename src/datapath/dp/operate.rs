@@ -28,6 +28,14 @@ enum Route {
 struct Plan {
     jobs: Vec<Vec<Job>>,
     origin: Vec<Vec<usize>>,
+    last: Last,
+}
+
+/// What the operation before had, which the next one nearly always has too.
+#[derive(Default)]
+struct Last {
+    mask: Option<(Arc<Mask>, Arc<MaskInfo>)>,
+    deed: Option<Arc<Deed>>,
 }
 
 /// Operations under way.
@@ -76,6 +84,7 @@ impl Datapath {
         let mut plan = Plan {
             jobs: pmds.iter().map(|_| Vec::new()).collect(),
             origin: pmds.iter().map(|_| Vec::new()).collect(),
+            last: Last::default(),
         };
         for (i, op) in ops.iter_mut().enumerate() {
             if let Err(e) = self.plan(&pmds, i, op, &mut plan) {
@@ -147,7 +156,7 @@ impl Datapath {
         };
         match op {
             Op::FlowPut(put) => {
-                let prepared = self.prepare_put(put)?;
+                let prepared = self.prepare_put(put, &mut plan.last)?;
                 let late = |id| self.graves.still_born(id, put_ufid(put));
                 let to = match route(pmds, put.pmd) {
                     Err(_) if put.pmd.is_some_and(late) => {
@@ -183,7 +192,7 @@ impl Datapath {
                 }
             }
             Op::Resume(r) => {
-                let deed = self.deeds.of(&r.actions)?;
+                let deed = self.deed(&r.actions, &mut plan.last)?;
                 let route = route(pmds, Some(r.token.pmd)).map_err(|_| DpifError::NoEntry)?;
                 for p in targets(route) {
                     let job = Job::Resume {
@@ -198,7 +207,7 @@ impl Datapath {
     }
 
     /// Checks a put.
-    fn prepare_put(&self, put: &FlowPut) -> Result<Prepared, DpifError> {
+    fn prepare_put(&self, put: &FlowPut, last: &mut Last) -> Result<Prepared, DpifError> {
         if put.mask.0.in_port.get() != u32::MAX {
             let how = match (put.flags.create, put.flags.modify) {
                 (true, _) => "[create]",
@@ -216,9 +225,33 @@ impl Datapath {
         let create = put.flags.create;
         Ok(Prepared {
             ufid: put_ufid(put),
-            mask: create.then(|| self.masks.intern(&with_recirc_id(&put.mask))),
-            deed: self.deeds.of(&put.actions)?,
+            mask: create.then(|| self.mask(&put.mask, last)),
+            deed: self.deed(&put.actions, last)?,
         })
+    }
+
+    /// The prepared form of a put's mask.
+    fn mask(&self, mask: &Arc<Mask>, last: &mut Last) -> Arc<MaskInfo> {
+        if let Some((of, info)) = &last.mask
+            && Arc::ptr_eq(of, mask)
+        {
+            return Arc::clone(info);
+        }
+        let info = self.masks.intern(&with_recirc_id(mask));
+        last.mask = Some((Arc::clone(mask), Arc::clone(&info)));
+        info
+    }
+
+    /// The deed of a list that others share.
+    fn deed(&self, actions: &Arc<Actions>, last: &mut Last) -> Result<Arc<Deed>, DpifError> {
+        if let Some(deed) = &last.deed
+            && Arc::ptr_eq(&deed.actions, actions)
+        {
+            return Ok(Arc::clone(deed));
+        }
+        let deed = self.deeds.of(actions)?;
+        last.deed = Some(Arc::clone(&deed));
+        Ok(deed)
     }
 
     /// Removes all flows.

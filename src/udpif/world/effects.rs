@@ -21,7 +21,30 @@ pub struct Effects {
     /// To the packet at hand only.
     pub(super) events: Box<[Event]>,
     /// Recirculation ids that the actions or the key mention.
-    pub(super) recircs: Box<[RecircRef]>,
+    #[expect(dead_code, reason = "what is referred to is kept")]
+    recircs: Box<[RecircRef]>,
+    /// A packet teaches something besides numbers: see [`Applier::learn`].
+    pub(super) teaches: bool,
+}
+
+/// Effects that a translation has just named.
+#[derive(Debug)]
+pub(super) struct NewEffects {
+    pub(super) list: Vec<Effect>,
+    pub(super) events: Vec<Event>,
+    pub(super) recircs: Vec<RecircRef>,
+}
+
+impl From<NewEffects> for Effects {
+    fn from(new: NewEffects) -> Self {
+        let teaches = |e: &Effect| matches!(e, Effect::MacLearn { .. } | Effect::Learn { .. });
+        Self {
+            teaches: new.list.iter().any(teaches),
+            list: new.list.into_boxed_slice(),
+            events: new.events.into_boxed_slice(),
+            recircs: new.recircs.into_boxed_slice(),
+        }
+    }
 }
 
 impl Effects {
@@ -31,6 +54,7 @@ impl Effects {
             list: Box::default(),
             events: Box::default(),
             recircs: Box::default(),
+            teaches: false,
         }
     }
 }

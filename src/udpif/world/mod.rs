@@ -25,7 +25,7 @@ use base::clock::{Clock, Nanos};
 use base::log::RateLimit;
 use base::sync::{Arc, Mutex, OnceLock, Slot};
 use dpif::Upcall;
-use effects::Applier;
+use effects::{Applier, NewEffects};
 use flow::{Flow, Mask, OdpPort, OfPort, Vlan};
 use netdev::Device;
 use odp::{Action, Actions, DropReason, FlowStats, SlowReason, Userspace, UserspaceCookie};
@@ -56,8 +56,8 @@ pub struct World {
     sink: Arc<dyn Sink>,
     pending: OnceLock<Arc<Pending<Arc<Rule>>>>,
     shared: SharedEffects,
-    /// Masks that thousands of translations share.
-    parts: Shared,
+    /// Masks and action lists that thousands of translations share.
+    parts: OnceLock<Arc<Shared>>,
 }
 
 /// Where a packet enters translation.
@@ -81,7 +81,7 @@ impl World {
             sink,
             pending: OnceLock::new(),
             shared: SharedEffects::default(),
-            parts: Shared::default(),
+            parts: OnceLock::new(),
         }
     }
 
@@ -104,6 +104,10 @@ impl World {
         self.pending
             .get()
             .expect("attached by Udpif::new before anything is translated")
+    }
+
+    fn parts(&self) -> &Shared {
+        self.parts.get_or_init(Arc::default)
     }
 
     fn applier<'a>(&'a self, links: &'a Links) -> Applier<'a> {
@@ -216,9 +220,10 @@ impl Translator for World {
     type Effects = Effects;
     type Probe = Arc<Rule>;
 
-    fn attach(&self, pending: &Arc<Pending<Self::Probe>>) {
+    fn attach(&self, pending: &Arc<Pending<Self::Probe>>, shared: &Arc<Shared>) {
         // A second udpif over one world would be a bug of the caller; the first keeps it.
         let first = self.pending.set(pending.clone()).is_ok();
+        self.parts.get_or_init(|| shared.clone());
         debug_assert!(first, "one world, one udpif");
     }
 
@@ -254,9 +259,10 @@ impl Translator for World {
     }
 
     fn learn(&self, translation: &Translation<Effects>, ask: &Ask<'_>) {
-        let links = self.links.load();
-        let applier = self.applier(&links);
-        applier.learn(&translation.effects.list);
+        if translation.effects.teaches {
+            let links = self.links.load();
+            self.applier(&links).learn(&translation.effects.list);
+        }
         let Some(frame) = ask.frame else {
             return;
         };
@@ -444,7 +450,7 @@ impl World {
                 None => cacheable = false,
             },
         }
-        let actions = Arc::new(out.actions);
+        let actions = self.parts().new_actions(&out.actions);
         let install = if out.slow.is_empty() {
             actions.clone()
         } else {
@@ -454,13 +460,13 @@ impl World {
             needs_help: out.slow.has(SlowReason::ACTION),
             actions,
             install,
-            mask: self.parts.new_mask(&mask),
+            mask: self.parts().new_mask(&mask),
             cacheable,
             unowned: false,
-            effects: self.shared.share(Effects {
-                list: out.effects.into_boxed_slice(),
-                events: out.events.into_boxed_slice(),
-                recircs: recircs.into_boxed_slice(),
+            effects: self.shared.share(NewEffects {
+                list: out.effects,
+                events: out.events,
+                recircs,
             }),
             deps,
         }

@@ -3,7 +3,7 @@
 //! Most flows of a table differ in their keys and hit the same rules: their effects (count a lookup, credit a
 //! rule) are equal. Effects that belong to one flow (an address to learn, a NetFlow record) are not shared.
 
-use super::effects::Effects;
+use super::effects::{Effects, NewEffects};
 use base::sync::{Arc, Mutex, lock};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -19,35 +19,54 @@ struct Entry {
     effects: Arc<Effects>,
 }
 
+#[derive(Debug, Default)]
+struct Known {
+    table: HashTable<Entry>,
+    /// The ones asked for last, which are nearly always asked for again. Their words are in the table.
+    last: Option<(Box<[u64]>, Arc<Effects>)>,
+}
+
 /// The effects in use that can be shared. The lock is a leaf.
 #[derive(Debug, Default)]
-pub(super) struct SharedEffects(Mutex<HashTable<Entry>>);
+pub(super) struct SharedEffects(Mutex<Known>);
 
 impl SharedEffects {
-    /// The one copy of these effects, if they can be shared; else themselves.
-    pub(super) fn share(&self, effects: Effects) -> Arc<Effects> {
+    /// The one copy of these effects, if they can be shared; else themselves. Known ones cost no allocation.
+    pub(super) fn share(&self, effects: NewEffects) -> Arc<Effects> {
         let Some(words) = words_of(&effects) else {
-            return Arc::new(effects);
+            return Arc::new(effects.into());
         };
-        let hash = base::hash::words(base::hash::process_seed(), &words);
-        let mut table = lock(&self.0);
-        let same = |e: &Entry| e.hash == hash && *e.words == *words;
-        if let Some(e) = table.find(hash, same) {
-            return e.effects.clone();
+        let mut known = lock(&self.0);
+        let Known { table, last } = &mut *known;
+        if let Some((of, last)) = last
+            && **of == *words
+        {
+            return last.clone();
         }
-        let effects = Arc::new(effects);
-        let entry = Entry {
-            hash,
-            words: words.as_slice().into(),
-            effects: effects.clone(),
+        let hash = base::hash::words(base::hash::process_seed(), &words);
+        let same = |e: &Entry| e.hash == hash && *e.words == *words;
+        let found = match table.find(hash, same) {
+            Some(e) => e.effects.clone(),
+            None => {
+                let effects = Arc::new(Effects::from(effects));
+                let entry = Entry {
+                    hash,
+                    words: words.as_slice().into(),
+                    effects: effects.clone(),
+                };
+                table.insert_unique(hash, entry, |e| e.hash);
+                effects
+            }
         };
-        table.insert_unique(hash, entry, |e| e.hash);
-        effects
+        *last = Some((words.as_slice().into(), found.clone()));
+        found
     }
 
     /// Forgets what no flow has any more, and with it the rules that only it kept.
     pub(super) fn run(&self) {
-        let mut table = lock(&self.0);
+        let mut known = lock(&self.0);
+        known.last = None;
+        let table = &mut known.table;
         table.retain(|e| Arc::strong_count(&e.effects) > 1);
         if table.capacity() > 4 * table.len() + 1024 {
             table.shrink_to_fit(|e| e.hash);
@@ -56,12 +75,12 @@ impl SharedEffects {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        lock(&self.0).len()
+        lock(&self.0).table.len()
     }
 }
 
 /// The words that name these effects; none if they are a flow's own.
-fn words_of(effects: &Effects) -> Option<Words> {
+fn words_of(effects: &NewEffects) -> Option<Words> {
     if !effects.events.is_empty() || !effects.recircs.is_empty() {
         return None;
     }
@@ -105,17 +124,17 @@ mod tests {
     use super::*;
     use flow::OfPort;
 
-    fn effects(port: u16, sent: bool) -> Effects {
+    fn effects(port: u16, sent: bool) -> NewEffects {
         let (bridge, port) = (BridgeId(5), OfPort(port));
         let effect = if sent {
             Effect::PortTx { bridge, port }
         } else {
             Effect::PortRx { bridge, port }
         };
-        Effects {
-            list: Box::new([effect]),
-            events: Box::default(),
-            recircs: Box::default(),
+        NewEffects {
+            list: vec![effect],
+            events: Vec::new(),
+            recircs: Vec::new(),
         }
     }
 
