@@ -199,7 +199,6 @@ fn adopt<T: Translator>(core: &Core<T>, terms: &Terms, info: &FlowInfo, now: Nan
         mask: core.shared.mask(&full.mask).1,
         actions: core.shared.actions(&full.actions),
         effects: translation.effects,
-        deps: translation.deps,
         created: now,
     });
     ukey.dump_round = terms.round;
@@ -208,7 +207,7 @@ fn adopt<T: Translator>(core: &Core<T>, terms: &Terms, info: &FlowInfo, now: Nan
     let delta = ukey.take_delta(&full.stats);
     let effects = ukey.effects.clone();
     let inserted = core.map.with_id(&id, |shard| {
-        let outcome = shard.insert(ukey, 0);
+        let outcome = shard.insert(ukey, &translation.deps, 0);
         if let Insert::New(slot) | Insert::Replaced(slot) = outcome {
             core.step(shard, slot, UkeyState::Operational);
             if let Some(u) = shard.get_mut(slot) {

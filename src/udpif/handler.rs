@@ -299,12 +299,11 @@ impl<'a, T: Translator> Batch<'a, T> {
             mask: job.mask.clone(),
             actions: job.translation.install.clone(),
             effects: job.translation.effects.clone(),
-            deps: job.translation.deps.clone(),
             created: self.now,
         });
         let posted = job.posted;
         let (outcome, lost) = core.map.with_id(&id, |s| {
-            let outcome = s.insert(ukey, posted);
+            let outcome = s.insert(ukey, &job.translation.deps, posted);
             (outcome, lost_flow(s, outcome, upcall.raised))
         });
         let purpose = match outcome {
@@ -346,8 +345,7 @@ impl<'a, T: Translator> Batch<'a, T> {
         } else if let Some(frame) = upcall.frame {
             let stats = one_packet(&frame, &upcall.key, self.now);
             let op = execute(frame, upcall.key, actions.clone(), false);
-            self.ops
-                .push(upcall.pmd, op, Purpose::Run(effects, stats));
+            self.ops.push(upcall.pmd, op, Purpose::Run(effects, stats));
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! * [`translator`]: what this room needs from above, as a trait; its effects and additions are opaque here.
 //! * [`handler`]: upcalls -> translations -> installations and releases, in batches.
-//! * [`state`], [`ukey`], [`shard`], [`map`]: what is remembered of each installed flow, with the index from
-//!   facts to the flows that rest on them.
+//! * [`state`], [`ukey`], [`shard`], [`map`]: what is remembered of each installed flow; `index`: from facts to the
+//!   flows that rest on them.
 //! * [`deps`]: dependencies and changes.
 //! * [`revalidate`], [`dump`], [`round`]: what is translated again, deleted, counted.
 //! * [`limit`]: how many flows there may be and how long they live.
@@ -28,6 +28,7 @@ mod credits;
 pub mod deps;
 pub mod dump;
 pub mod handler;
+mod index;
 pub mod limit;
 pub mod map;
 pub mod packed;

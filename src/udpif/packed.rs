@@ -39,11 +39,7 @@ impl PackedFlow {
             present |= u16::from(line(l) != [0; 8]) << l;
         }
         let mut rest = Vec::with_capacity(present.count_ones() as usize);
-        rest.extend(
-            (1..FLOW_LINES)
-                .filter(|l| present >> l & 1 == 1)
-                .map(line),
-        );
+        rest.extend((1..FLOW_LINES).filter(|l| present >> l & 1 == 1).map(line));
         Self {
             first,
             rest: rest.into_boxed_slice(),
@@ -85,6 +81,11 @@ impl PackedFlow {
             }
         }
         Ufid(u128::from(base::hash::finish(a)) << 64 | u128::from(base::hash::finish(b)))
+    }
+
+    /// Reads something of it.
+    pub(crate) fn touch(&self) -> u64 {
+        self.first[0] ^ self.first[7]
     }
 
     /// Bytes it occupies outside the struct.
@@ -172,12 +173,16 @@ impl Shared {
     /// The shared copy of an action list.
     pub fn actions(&self, actions: &Arc<Actions>) -> Arc<Actions> {
         let hash = |list: &Actions| actions_hash(list);
-        (self.actions).intern(actions, hash, || Arc::clone(actions)).1
+        (self.actions)
+            .intern(actions, hash, || Arc::clone(actions))
+            .1
     }
     /// The shared copy of an action list that was just made: a known one costs no allocation.
     pub fn new_actions(&self, actions: &Actions) -> Arc<Actions> {
         let hash = |list: &Actions| actions_hash(list);
-        (self.actions).intern(actions, hash, || Arc::new(actions.clone())).1
+        (self.actions)
+            .intern(actions, hash, || Arc::new(actions.clone()))
+            .1
     }
     /// Distinct masks and action lists kept.
     #[cfg(test)]
@@ -192,7 +197,9 @@ pub fn mask_hash(mask: &Mask) -> u64 {
     let mut h = base::hash::process_seed();
     let lines = mask.lines().iter().enumerate();
     for (l, line) in lines.filter(|(_, line)| **line != [0; 8]) {
-        h = line.iter().fold(h ^ l as u64, |h, &w| base::hash::mix(h, w));
+        h = line
+            .iter()
+            .fold(h ^ l as u64, |h, &w| base::hash::mix(h, w));
     }
     base::hash::finish(h)
 }

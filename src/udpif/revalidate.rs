@@ -8,11 +8,12 @@
 
 use crate::core::Core;
 use crate::credits::Credits;
+use crate::limit::Settings;
 use crate::reason::DelReason;
-use crate::shard::Shard;
+use crate::shard::{Shard, Slot};
 use crate::state::UkeyState;
 use crate::translator::{Ask, Translation, Translator};
-use crate::ukey::{Ukey, UkeyId};
+use crate::ukey::UkeyId;
 use base::clock::Nanos;
 use base::sync::{Arc, Ordering};
 use dpif::{DpifError, FlowDel, FlowPut, Op, PutFlags, Ticket};
@@ -61,6 +62,8 @@ pub fn judge<E>(
 #[derive(Debug)]
 struct Claim {
     id: UkeyId,
+    /// Its place: nobody removes it meanwhile.
+    slot: Slot,
     key: Arc<Flow>,
     mask: Arc<Mask>,
     actions: Arc<Actions>,
@@ -73,7 +76,7 @@ struct Claim {
 #[derive(Debug)]
 pub(crate) enum Purpose<E> {
     /// To change a claimed ukey's actions to this translation's.
-    Modify(UkeyId, Translation<E>),
+    Modify(UkeyId, Slot, Translation<E>),
     /// To remove the flow of an evicting ukey. The counters are those seen in the dump, if any, in case
     /// the datapath does not have it any more.
     Delete(UkeyId, DelReason, Option<FlowStats>),
@@ -127,8 +130,10 @@ impl<'a, E> Ops<'a, E> {
             pmd: Some(claim.id.pmd),
             result: Err(DpifError::Again),
         };
-        self.list
-            .push((Op::FlowPut(put), Purpose::Modify(claim.id, fresh)));
+        self.list.push((
+            Op::FlowPut(put),
+            Purpose::Modify(claim.id, claim.slot, fresh),
+        ));
     }
 
     /// Sends the operations, digests the answers, and leaves nothing to be done.
@@ -143,9 +148,12 @@ impl<'a, E> Ops<'a, E> {
         let before = self.sent.take();
         let mut list = std::mem::take(&mut self.list);
         if !list.is_empty() {
-            list.sort_by_key(|(_, p)| match p {
-                Purpose::Modify(id, _) | Purpose::Delete(id, ..) => id.pmd,
-            });
+            let pmd = |p: &Purpose<E>| match p {
+                Purpose::Modify(id, ..) | Purpose::Delete(id, ..) => id.pmd,
+            };
+            if !list.is_sorted_by_key(|(_, p)| pmd(p)) {
+                list.sort_by_key(|(_, p)| pmd(p));
+            }
             let (ops, purposes): (Vec<Op>, Vec<Purpose<E>>) = list.into_iter().unzip();
             self.sent = Some((core.dpif.submit(ops), purposes));
         }
@@ -155,8 +163,8 @@ impl<'a, E> Ops<'a, E> {
         let mut credits = Credits::default();
         for (op, purpose) in ticket.wait().into_iter().zip(purposes) {
             match (op, purpose) {
-                (Op::FlowPut(put), Purpose::Modify(id, fresh)) => {
-                    self.modified(core, (id, fresh), put.result, &mut credits);
+                (Op::FlowPut(put), Purpose::Modify(id, slot, fresh)) => {
+                    self.modified(core, (id, slot, fresh), put.result, &mut credits);
                 }
                 (Op::FlowDel(del), Purpose::Delete(id, reason, seen)) => {
                     deleted(core, id, reason, del.result.ok().or(seen));
@@ -171,11 +179,11 @@ impl<'a, E> Ops<'a, E> {
     fn modified<T: Translator<Effects = E>>(
         &mut self,
         core: &Core<T>,
-        (id, fresh): (UkeyId, Translation<E>),
+        (id, slot, fresh): (UkeyId, Slot, Translation<E>),
         result: Result<FlowStats, DpifError>,
         credits: &mut Credits<E>,
     ) {
-        let owed = core.map.with_ukey(&id, |shard, slot| {
+        let owed = core.map.with_id(&id, |shard| {
             let ukey = shard.get_mut(slot)?;
             ukey.claimed = false;
             let Ok(before) = &result else {
@@ -185,7 +193,7 @@ impl<'a, E> Ops<'a, E> {
             let owed = ukey.take_delta(before);
             let old = std::mem::replace(&mut ukey.effects, fresh.effects);
             ukey.actions = fresh.install;
-            shard.set_deps(slot, fresh.deps);
+            shard.set_deps(slot, &fresh.deps);
             Some((old, owed))
         });
         match (owed, result) {
@@ -220,6 +228,14 @@ fn deleted<T: Translator>(core: &Core<T>, id: UkeyId, reason: DelReason, last: O
     }
 }
 
+/// What says whether a ukey is worth a translation.
+#[derive(Debug)]
+struct Terms {
+    settings: Settings,
+    dump_ms: u64,
+    verify: bool,
+}
+
 /// Translates stale ukeys again.
 #[derive(Debug)]
 pub(crate) struct Revalidation<'a, T: Translator> {
@@ -238,10 +254,17 @@ impl<'a, T: Translator> Revalidation<'a, T> {
             }
             slots
         });
+        let terms = Terms {
+            settings: **core.settings.load(),
+            dump_ms: core.dump_ms.load(Ordering::Relaxed),
+            verify,
+        };
         for chunk in slots.chunks(BATCH_MAX) {
-            let claims: Vec<Claim> = core.map.with(shard, |s| {
-                let claims = chunk.iter().map(|&slot| self.claim(s, slot, verify));
-                claims.collect::<Vec<_>>().into_iter().flatten().collect()
+            let mut claims = Vec::with_capacity(chunk.len());
+            core.map.with(shard, |s| {
+                s.touch(chunk);
+                let found = chunk.iter().map(|&slot| self.claim(s, slot, &terms));
+                claims.extend(found.flatten());
             });
             for claim in claims {
                 self.one(claim, ops);
@@ -253,10 +276,9 @@ impl<'a, T: Translator> Revalidation<'a, T> {
     }
 
     /// Takes a ukey out to be translated, if it is to be.
-    fn claim(&self, shard: &mut Shard<T::Effects>, slot: u32, verify: bool) -> Option<Claim> {
-        let core = self.core;
+    fn claim(&self, shard: &mut Shard<T::Effects>, slot: Slot, terms: &Terms) -> Option<Claim> {
         let ukey = shard.get_mut(slot)?;
-        if ukey.claimed || !(ukey.stale || verify) {
+        if ukey.claimed || !(ukey.stale || terms.verify) {
             return None;
         }
         match ukey.state() {
@@ -274,14 +296,14 @@ impl<'a, T: Translator> Revalidation<'a, T> {
         let unmarked = !ukey.stale;
         ukey.stale = false; // may be marked again while it is being translated
         ukey.claimed = true;
-        let settings = core.settings.load();
         Some(Claim {
             id: ukey.id,
+            slot,
             key: Arc::new(ukey.key.unpack()),
             mask: ukey.mask.clone(),
             actions: ukey.actions.clone(),
-            worth_it: settings.worth_revalidating(
-                core.dump_ms.load(Ordering::Relaxed),
+            worth_it: terms.settings.worth_revalidating(
+                terms.dump_ms,
                 u64::from(ukey.recent_packets),
                 ukey.pushed.used,
                 self.now,
@@ -322,21 +344,22 @@ impl<'a, T: Translator> Revalidation<'a, T> {
     }
 
     fn keep(&self, claim: &Claim, fresh: Translation<T::Effects>) {
-        self.core.map.with_ukey(&claim.id, |shard, slot| {
-            let ukey: &mut Ukey<T::Effects> = shard.get_mut(slot)?;
-            ukey.claimed = false;
-            ukey.effects = fresh.effects;
-            shard.set_deps(slot, fresh.deps);
-            Some(())
+        self.core.map.with_id(&claim.id, |shard| {
+            if let Some(ukey) = shard.get_mut(claim.slot) {
+                ukey.claimed = false;
+                ukey.effects = fresh.effects;
+                shard.set_deps(claim.slot, &fresh.deps);
+            }
         });
     }
 
     fn evict(&self, claim: &Claim, reason: DelReason, ops: &mut Ops<'a, T::Effects>) {
         let core = self.core;
-        core.map.with_ukey(&claim.id, |shard, slot| {
-            shard.get_mut(slot)?.claimed = false;
-            core.step(shard, slot, UkeyState::Evicting);
-            Some(())
+        core.map.with_id(&claim.id, |shard| {
+            if let Some(ukey) = shard.get_mut(claim.slot) {
+                ukey.claimed = false;
+                core.step(shard, claim.slot, UkeyState::Evicting);
+            }
         });
         ops.delete(claim.id, reason, None);
     }

@@ -3,26 +3,16 @@
 //! Everything here happens under the shard's lock, which [`crate::map::UkeyMap`] holds. Nothing here
 //! translates, talks to the datapath or takes another lock.
 //!
-//! The index is a list of slots for each fact. Entries are removed lazily: an entry is believed only if
-//! its ukey still has that dependency, and a list more than half of which is dead is rebuilt.
-
-use crate::deps::{ChangeSet, Dep, DepKey, Deps};
+use crate::deps::{ChangeSet, Dep, DepKey};
+use crate::index::{Group, Index};
 use crate::state::{IllegalTransition, UkeyState};
 use crate::ukey::{Ukey, UkeyId};
 use flow::{Flow, Mask};
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 use slab::Slab;
-use smallvec::SmallVec;
 
 /// A ukey's place in its shard. Valid while the ukey is claimed or the lock is held.
 pub type Slot = u32;
-
-/// The ukeys that depend, or once depended, on one fact.
-#[derive(Debug, Default)]
-struct Posting {
-    slots: SmallVec<[Slot; 4]>,
-    live: u32,
-}
 
 /// Part of the ukeys.
 #[derive(Debug)]
@@ -30,7 +20,8 @@ pub struct Shard<E> {
     /// Boxed, so that the table's spare room is small.
     ukeys: Slab<Box<Ukey<E>>>,
     ids: HashTable<Slot>,
-    index: HashMap<DepKey, Posting, ahash::RandomState>,
+    /// Every ukey has a seat in it.
+    index: Index,
     /// Stale ukeys to be translated again. May name slots that are not stale any more.
     worklist: Vec<Slot>,
     /// Changes posted up to this number have been marked here.
@@ -54,7 +45,7 @@ impl<E> Default for Shard<E> {
         Self {
             ukeys: Slab::new(),
             ids: HashTable::new(),
-            index: HashMap::default(),
+            index: Index::default(),
             worklist: Vec::new(),
             marked: 0,
             live: 0,
@@ -95,6 +86,11 @@ impl<E> Shard<E> {
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Ukey<E>> {
         self.ukeys.get_mut(slot as usize).map(|u| &mut **u)
     }
+    /// Fetches ukeys that are going to be looked at, so that the waiting for memory is done for all at once.
+    pub fn touch(&self, slots: &[Slot]) {
+        let words = slots.iter().filter_map(|&s| self.get(s)).map(Ukey::touch);
+        std::hint::black_box(words.fold(0, |all, w| all ^ w));
+    }
     /// Every slot in use.
     #[must_use]
     pub fn slots(&self) -> Vec<Slot> {
@@ -112,9 +108,9 @@ impl<E> Shard<E> {
         self.worklist.push(slot);
     }
 
-    /// Puts a new ukey in, as Visible. `translated_at` is the number of changes posted before its
+    /// Puts a new ukey in, as Visible. `deps` are its dependencies; `translated_at` is the number of changes posted before its
     /// translation began: later ones may have been marked before it could be found.
-    pub fn insert(&mut self, mut ukey: Ukey<E>, translated_at: u64) -> Insert {
+    pub fn insert(&mut self, mut ukey: Ukey<E>, deps: &[Dep], translated_at: u64) -> Insert {
         let id = ukey.id;
         let old = self.find(&id);
         if let Some(slot) = old {
@@ -132,11 +128,7 @@ impl<E> Shard<E> {
             ukey.stale = true;
             self.worklist.push(slot);
         }
-        for dep in ukey.deps() {
-            let posting = self.index.entry(dep.key).or_default();
-            posting.slots.push(slot);
-            posting.live += 1;
-        }
+        ukey.seat = self.index.join(slot, deps);
         self.ukeys.insert(Box::new(ukey));
         self.live += 1;
         let ukeys = &self.ukeys;
@@ -171,8 +163,7 @@ impl<E> Shard<E> {
         if !self.get(slot).is_some_and(removable) {
             return false;
         }
-        let deps = std::mem::take(&mut self.ukeys[slot as usize].deps);
-        self.unindex(&deps);
+        self.unseat(slot);
         let hash = self.ukeys[slot as usize].id.hash();
         if let Ok(entry) = self.ids.find_entry(hash, |&s| s == slot) {
             entry.remove();
@@ -182,40 +173,22 @@ impl<E> Shard<E> {
     }
 
     /// Replaces a ukey's dependencies.
-    pub fn set_deps(&mut self, slot: Slot, deps: Deps) {
-        let Some(ukey) = self.ukeys.get_mut(slot as usize) else {
+    pub fn set_deps(&mut self, slot: Slot, deps: &[Dep]) {
+        let Some(ukey) = self.ukeys.get(slot as usize) else {
             return;
         };
-        if *ukey.deps == *deps {
+        if *self.index.deps(ukey.seat) == *deps {
             return;
         }
-        let old = std::mem::take(&mut ukey.deps);
-        self.unindex(&old);
-        for dep in &deps {
-            let posting = self.index.entry(dep.key).or_default();
-            posting.slots.push(slot);
-            posting.live += 1;
-        }
-        if let Some(ukey) = self.ukeys.get_mut(slot as usize) {
-            ukey.deps = Vec::from(deps.as_slice()).into_boxed_slice();
-        }
+        self.unseat(slot);
+        self.ukeys[slot as usize].seat = self.index.join(slot, deps);
     }
 
-    /// Takes entries out of the index; their ukey must not have them any more.
-    fn unindex(&mut self, deps: &[Dep]) {
-        for dep in deps {
-            let Some(posting) = self.index.get_mut(&dep.key) else {
-                continue;
-            };
-            posting.live -= 1;
-            if posting.live == 0 {
-                self.index.remove(&dep.key);
-            } else if posting.slots.len() > 2 * posting.live as usize + 8 {
-                let ukeys = &self.ukeys;
-                posting.slots.sort_unstable();
-                posting.slots.dedup();
-                posting.slots.retain(|s| has(ukeys, *s, dep.key));
-            }
+    /// Takes a ukey out of the index.
+    fn unseat(&mut self, slot: Slot) {
+        let seat = self.ukeys[slot as usize].seat;
+        if let Some(moved) = self.index.leave(seat) {
+            self.ukeys[moved as usize].seat = seat;
         }
     }
 
@@ -232,42 +205,39 @@ impl<E> Shard<E> {
             return;
         }
         if changes.all {
-            for slot in self.slots() {
-                self.mark_one(slot);
-            }
+            let slots = self.slots();
+            mark_all(&mut self.ukeys, &mut self.worklist, &slots);
             return;
         }
+        let Self {
+            ukeys,
+            index,
+            worklist,
+            ..
+        } = self;
         // Walk whichever is shorter: the changes or the ukeys.
-        if changes.keys.len() < self.ukeys.len().saturating_mul(4) {
-            for &key in &changes.keys {
-                for slot in self.dependants(key) {
-                    self.mark_one(slot);
-                }
-            }
+        if changes.keys.len() < ukeys.len().saturating_mul(4) {
+            let groups = changes.keys.iter().flat_map(|&key| index.groups_with(key));
+            groups.for_each(|g| mark_all(ukeys, worklist, &g.members));
         } else {
-            let hit = |u: &Ukey<E>| u.deps.iter().any(|d| changes.keys.contains(&d.key));
-            let slots: Vec<Slot> = self
-                .ukeys
-                .iter()
-                .filter(|(_, u)| hit(u))
-                .map(|(s, _)| slot_of(s))
-                .collect();
-            slots.into_iter().for_each(|s| self.mark_one(s));
+            let hit = |g: &&Group| g.deps.iter().any(|d| changes.keys.contains(&d.key));
+            let groups = index.groups().filter(hit);
+            groups.for_each(|g| mark_all(ukeys, worklist, &g.members));
         }
         for (&key, probes) in &changes.probes {
-            for slot in self.dependants(key) {
-                let ukey = &self.ukeys[slot as usize];
-                if ukey.stale {
-                    continue;
-                }
-                let flow = ukey.key.unpack();
-                let concerned = ukey.deps.iter().filter(|d| d.key == key).any(|d| {
-                    probes
-                        .iter()
-                        .any(|p| concerns(p, d.note, &flow, &ukey.mask))
-                });
-                if concerned {
-                    self.mark_one(slot);
+            for group in index.groups_with(key) {
+                let notes = || group.deps.iter().filter(|d| d.key == key).map(|d| d.note);
+                for &slot in &group.members {
+                    let ukey = &ukeys[slot as usize];
+                    if ukey.stale {
+                        continue;
+                    }
+                    let flow = ukey.key.unpack();
+                    let concerned = notes()
+                        .any(|note| probes.iter().any(|p| concerns(p, note, &flow, &ukey.mask)));
+                    if concerned {
+                        mark_all(ukeys, worklist, &[slot]);
+                    }
                 }
             }
         }
@@ -276,34 +246,23 @@ impl<E> Shard<E> {
     /// The ukeys that depend on a fact.
     #[must_use]
     pub fn dependants(&self, key: DepKey) -> Vec<Slot> {
-        let Some(posting) = self.index.get(&key) else {
-            return Vec::new();
-        };
-        let mut slots: Vec<Slot> = posting
-            .slots
-            .iter()
-            .copied()
-            .filter(|&s| has(&self.ukeys, s, key))
-            .collect();
+        let groups = self.index.groups_with(key);
+        let mut slots: Vec<Slot> = groups.flat_map(|g| &g.members).copied().collect();
         slots.sort_unstable();
-        slots.dedup();
         slots
-    }
-
-    fn mark_one(&mut self, slot: Slot) {
-        let ukey = &mut self.ukeys[slot as usize];
-        // Tombstones are nobody's business; a claimed one that is marked again must be done again.
-        if !ukey.stale && ukey.state() != UkeyState::Evicted {
-            ukey.stale = true;
-            self.worklist.push(slot);
-        }
     }
 }
 
-fn has<E>(ukeys: &Slab<Box<Ukey<E>>>, slot: Slot, key: DepKey) -> bool {
-    ukeys
-        .get(slot as usize)
-        .is_some_and(|u| u.deps.iter().any(|d| d.key == key))
+/// Marks ukeys, to be translated again. Tombstones are nobody's business; a claimed one that is marked again must
+/// be done again.
+fn mark_all<E>(ukeys: &mut Slab<Box<Ukey<E>>>, worklist: &mut Vec<Slot>, slots: &[Slot]) {
+    for &slot in slots {
+        let ukey = &mut ukeys[slot as usize];
+        if !ukey.stale && ukey.state() != UkeyState::Evicted {
+            ukey.stale = true;
+            worklist.push(slot);
+        }
+    }
 }
 
 fn slot_of(index: usize) -> Slot {
@@ -322,7 +281,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn deps(keys: &[u64]) -> Deps {
+    fn deps(keys: &[u64]) -> Vec<Dep> {
         let dep = |&k| Dep {
             key: DepKey(k),
             note: 0,
@@ -337,14 +296,13 @@ mod tests {
         }
     }
 
-    fn ukey(n: u128, keys: &[u64]) -> Ukey<()> {
+    fn ukey(n: u128) -> Ukey<()> {
         Ukey::new(NewUkey {
             id: id(n),
             key: PackedFlow::pack(&Flow::zero()),
             mask: Arc::new(Mask::empty()),
             actions: Arc::default(),
             effects: Arc::new(()),
-            deps: deps(keys),
             created: Nanos::ZERO,
         })
     }
@@ -378,7 +336,7 @@ mod tests {
             for s in steps {
                 match s {
                     Step::Insert(n, keys) => {
-                        let got = shard.insert(ukey(n, &keys), 0);
+                        let got = shard.insert(ukey(n), &deps(&keys), 0);
                         let want = match twin.get(&n) {
                             Some((_, false)) => "Known",
                             Some((_, true)) => "Replaced",
@@ -396,7 +354,7 @@ mod tests {
                     }
                     Step::Deps(n, keys) => {
                         if let Some(slot) = shard.find(&id(n)) {
-                            shard.set_deps(slot, deps(&keys));
+                            shard.set_deps(slot, &deps(&keys));
                             twin.get_mut(&n).unwrap().0 = keys;
                         }
                     }
@@ -429,7 +387,7 @@ mod tests {
                         twin.iter().filter(|(_, t)| t.0.contains(&k)).map(|(n, _)| *n).collect();
                     prop_assert_eq!(got, want, "fact {}", k);
                 }
-                let entries: usize = shard.index.values().map(|p| p.slots.len()).sum();
+                let entries = shard.index.entries();
                 let live: usize = twin.values().map(|t| t.0.len()).sum();
                 prop_assert!(entries <= 2 * live + 8 * 6 + 6);
             }
@@ -443,8 +401,8 @@ mod tests {
         let mut set = ChangeSet::default();
         set.add(crate::deps::Change::Key(DepKey(1)));
         shard.mark(&set, 5, &nothing);
-        shard.insert(ukey(1, &[1]), 4); // translated before the fifth change was posted
-        shard.insert(ukey(2, &[1]), 5);
+        shard.insert(ukey(1), &deps(&[1]), 4); // translated before the fifth change was posted
+        shard.insert(ukey(2), &deps(&[1]), 5);
         let stale = |s: &Shard<()>, n| s.get(s.find(&id(n)).unwrap()).unwrap().stale;
         assert!(stale(&shard, 1) && !stale(&shard, 2));
         assert_eq!(shard.take_worklist().len(), 1);

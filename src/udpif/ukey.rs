@@ -4,7 +4,7 @@
 //! translate it again without holding the lock, a revalidator *claims* it: a claimed ukey is changed by
 //! nobody else, and is not removed, until the claim is given back. So there is one writer per ukey.
 
-use crate::deps::{Dep, Deps};
+use crate::index::Seat;
 use crate::packed::PackedFlow;
 use crate::state::{IllegalTransition, UkeyState};
 use base::clock::Nanos;
@@ -45,8 +45,8 @@ pub struct Ukey<E> {
     pub actions: Arc<Actions>,
     /// Whom its packets are credited to, and what they refresh.
     pub effects: Arc<E>,
-    /// What its translation depended on. Changed through the shard, which indexes it.
-    pub(crate) deps: Box<[Dep]>,
+    /// Its place in the shard's index of what translations depend on. The shard's business.
+    pub(crate) seat: Seat,
     /// Counters already credited.
     pub pushed: FlowStats,
     /// When it was made.
@@ -79,8 +79,6 @@ pub struct NewUkey<E> {
     pub actions: Arc<Actions>,
     /// Effects.
     pub effects: Arc<E>,
-    /// Dependencies.
-    pub deps: Deps,
     /// Now.
     pub created: Nanos,
 }
@@ -95,7 +93,7 @@ impl<E> Ukey<E> {
             mask: new.mask,
             actions: new.actions,
             effects: new.effects,
-            deps: Vec::from(new.deps.as_slice()).into_boxed_slice(),
+            seat: Seat::default(),
             pushed: FlowStats::default(),
             created: new.created,
             confirmed: None,
@@ -108,15 +106,17 @@ impl<E> Ukey<E> {
         }
     }
 
+    /// Reads something of each of its cache lines, of which it has four.
+    pub(crate) fn touch(&self) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
+        let id = self.id.ufid.0 as u64;
+        id ^ self.key.touch() ^ self.pushed.n_packets ^ u64::from(self.recent_packets)
+    }
+
     /// State.
     #[must_use]
     pub fn state(&self) -> UkeyState {
         self.state
-    }
-    /// What its translation depended on.
-    #[must_use]
-    pub fn deps(&self) -> &[Dep] {
-        &self.deps
     }
 
     /// Moves to the next state.
@@ -161,7 +161,7 @@ impl<E> Ukey<E> {
     /// Bytes of memory it occupies, not counting what is shared with others.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.key.heap_bytes() + size_of_val(&*self.deps)
+        size_of::<Self>() + self.key.heap_bytes()
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) version: u64,
     pin: Option<ofproto::Pin>,
     /// Its table of tunnel options.
-    tun: Arc<TunTable>,
+    pub(crate) tun: Arc<TunTable>,
     /// The flow as it came in.
     pub(crate) upcall: &'a Flow,
     /// The flow as the actions so far changed it.
@@ -178,7 +178,7 @@ impl<'a> Ctx<'a> {
             out: Output {
                 deps: Deps {
                     snapshot: snap.version,
-                    bridges: vec![bridge.id],
+                    bridges: SmallVec::from_buf([bridge.id]),
                     ..Deps::default()
                 },
                 ..Output::default()

@@ -4,6 +4,7 @@ use crate::port::BundleId;
 use crate::snapshot::BridgeId;
 use flow::OfPort;
 use ofproto::RuleId;
+use smallvec::SmallVec;
 use wire::EthAddr;
 
 /// One search of an OpenFlow table.
@@ -34,17 +35,17 @@ pub struct MacDep {
     pub found: Option<BundleId>,
 }
 
-/// Everything a translation looked at that can change under it.
+/// Everything a translation looked at that can change under it. What most translations look at needs no allocation.
 #[derive(Debug, Clone, Default)]
 pub struct Deps {
     /// The snapshot's version: ports, bundles, mirrors, features.
     pub snapshot: u64,
     /// Bridges passed through, the first one first.
-    pub bridges: Vec<BridgeId>,
+    pub bridges: SmallVec<[BridgeId; 1]>,
     /// Rules whose actions were translated.
-    pub rules: Vec<RuleId>,
+    pub rules: SmallVec<[RuleId; 4]>,
     /// Searches of tables.
-    pub lookups: Vec<LookupDep>,
+    pub lookups: SmallVec<[LookupDep; 4]>,
     /// MAC entries consulted.
     pub macs: Vec<MacDep>,
     /// Groups used, with their bridge.
@@ -52,7 +53,7 @@ pub struct Deps {
     /// Meters used.
     pub meters: Vec<(BridgeId, u32)>,
     /// Ports whose state mattered.
-    pub ports: Vec<(BridgeId, OfPort)>,
+    pub ports: SmallVec<[(BridgeId, OfPort); 2]>,
     /// The outcome depends on something that is not tracked: translate again after any change.
     pub untracked: bool,
 }

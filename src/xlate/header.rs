@@ -271,19 +271,17 @@ impl Ctx<'_> {
             return;
         }
         self.mark_l3_prereqs(field);
-        let exact;
-        let mask = match mask {
-            Some(m) => m,
-            None => {
-                exact = field.exact_mask();
-                &exact
+        let (wc, flow, tun) = (&mut self.wc, &mut self.flow, Some(&*self.tun));
+        match mask {
+            Some(mask) => {
+                wc.with(Site::SetField, |m| field.mask_bits(m, mask, tun));
+                field.set_masked(flow, value, mask, tun);
             }
-        };
-        let tun = self.tun();
-        let tun = Some(&*tun);
-        self.wc
-            .with(Site::SetField, |m| field.mask_bits(m, mask, tun));
-        field.set_masked(&mut self.flow, value, mask, tun);
+            None => {
+                wc.with(Site::SetField, |m| field.mask_all(m, tun));
+                field.set(flow, value, tun);
+            }
+        }
     }
 
     fn mark_l3_prereqs(&mut self, field: FieldId) {
@@ -309,8 +307,7 @@ impl Ctx<'_> {
     }
 
     fn reg_move(&mut self, src: &Subfield, dst: &Subfield) {
-        let tun = self.tun();
-        let (flow, tun) = (&mut self.flow, Some(&*tun));
+        let (flow, tun) = (&mut self.flow, Some(&*self.tun));
         self.wc
             .with(Site::Move, |m| src.copy_to(dst, flow, Some(m), tun));
         self.note_subfield(dst);
