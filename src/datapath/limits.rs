@@ -28,7 +28,7 @@ pub const UPCALL_SHARE_MIN: usize = 64;
 pub const GRAVES_MAX: usize = 1 << 20;
 
 /// Upcalls per second, port and packet thread, unless configured.
-pub const UPCALL_BUDGET: u64 = 250_000;
+pub const UPCALL_BUDGET: u64 = 500_000;
 /// Urgent upcalls per second, port and packet thread.
 pub const URGENT_BUDGET: u64 = 1000;
 /// Urgent upcalls at once.

@@ -22,26 +22,32 @@ impl PackedFlow {
     /// Packs a key.
     #[must_use]
     pub fn pack(flow: &Flow) -> Self {
-        Self::of_lines(flow.lines()[0], |l| flow.lines()[l])
+        Self::of_lines(|l, w| flow.lines()[l][w])
     }
 
     /// Packs what a mask leaves of a key.
     #[must_use]
     pub fn masked(flow: &Flow, mask: &Mask) -> Self {
         let (f, m) = (flow.lines(), mask.lines());
-        let line = |l: usize| std::array::from_fn(|w| f[l][w] & m[l][w]);
-        Self::of_lines(line(0), line)
+        Self::of_lines(|l, w| f[l][w] & m[l][w])
     }
 
-    fn of_lines(first: [u64; 8], line: impl Fn(usize) -> [u64; 8]) -> Self {
+    #[inline]
+    fn of_lines(word: impl Fn(usize, usize) -> u64) -> Self {
+        let line = |l: usize| std::array::from_fn(|w| word(l, w));
         let mut present = 0u16;
         for l in 1..FLOW_LINES {
-            present |= u16::from(line(l) != [0; 8]) << l;
+            let any = (0..8).fold(0, |any, w| any | word(l, w));
+            present |= u16::from(any != 0) << l;
         }
         let mut rest = Vec::with_capacity(present.count_ones() as usize);
-        rest.extend((1..FLOW_LINES).filter(|l| present >> l & 1 == 1).map(line));
+        let mut left = present;
+        while left != 0 {
+            rest.push(line(left.trailing_zeros() as usize));
+            left &= left - 1;
+        }
         Self {
-            first,
+            first: line(0),
             rest: rest.into_boxed_slice(),
             present,
         }
@@ -51,16 +57,19 @@ impl PackedFlow {
     #[must_use]
     pub fn unpack(&self) -> Flow {
         let mut flow = Flow::zero();
-        flow.lines_mut()[0] = self.first;
-        let mut rest = self.rest.iter();
-        for l in 1..FLOW_LINES {
-            if self.present >> l & 1 == 1
-                && let Some(line) = rest.next()
-            {
-                flow.lines_mut()[l] = *line;
-            }
-        }
+        self.unpack_into(&mut flow);
         flow
+    }
+
+    /// Writes the key over a flow of zeroes.
+    pub fn unpack_into(&self, flow: &mut Flow) {
+        let lines = flow.lines_mut();
+        lines[0] = self.first;
+        let mut left = self.present;
+        for line in &self.rest {
+            lines[left.trailing_zeros() as usize] = *line;
+            left &= left.wrapping_sub(1);
+        }
     }
 
     /// The identity of the flow with this masked key and a mask of this hash ([`mask_hash`]).

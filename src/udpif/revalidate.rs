@@ -296,10 +296,13 @@ impl<'a, T: Translator> Revalidation<'a, T> {
         let unmarked = !ukey.stale;
         ukey.stale = false; // may be marked again while it is being translated
         ukey.claimed = true;
+        // Unpacked where it stays: a flow is large.
+        let mut key = Arc::new(Flow::zero());
+        ukey.key.unpack_into(Arc::make_mut(&mut key));
         Some(Claim {
             id: ukey.id,
             slot,
-            key: Arc::new(ukey.key.unpack()),
+            key,
             mask: ukey.mask.clone(),
             actions: ukey.actions.clone(),
             worth_it: terms.settings.worth_revalidating(

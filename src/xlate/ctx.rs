@@ -2,7 +2,6 @@
 //! telling a listener, counting effort.
 
 use crate::commit::{self, Pending};
-use crate::deps::Deps;
 use crate::effects::Effect;
 use crate::headers::{self, PT_ETH};
 use crate::output::{Input, Output, Start, XlateError};
@@ -149,11 +148,6 @@ static DEBUGS: RateLimit = RateLimit::new(30, 300);
 
 impl<'a> Ctx<'a> {
     pub(crate) fn new(snap: &'a Snapshot, bridge: &'a XBridge, input: Input<'a>) -> Self {
-        let mut flow = *input.flow;
-        flow.actset_output = U32::new(OfPort::UNSET.0.into());
-        let mut base = flow;
-        // The datapath does not keep tunnel metadata unless they are set again.
-        base.tunnel = Flow::zero().tunnel;
         let pin = input
             .tables_version
             .is_none()
@@ -162,7 +156,8 @@ impl<'a> Ctx<'a> {
             (Some(p), _) => p.version(),
             (None, v) => v.unwrap_or(0),
         };
-        Self {
+        // Flows are copied into their places: a value of this size is not moved for nothing.
+        let mut ctx = Self {
             snap,
             entry: bridge.id,
             bridge,
@@ -170,19 +165,12 @@ impl<'a> Ctx<'a> {
             pin,
             tun: bridge.pipeline.tun_table(),
             upcall: input.flow,
-            own_tunnel_dst: tunnel_dst(&flow.tunnel),
-            orig_priority: flow.skb_priority,
-            flow,
-            base,
+            own_tunnel_dst: tunnel_dst(&input.flow.tunnel),
+            orig_priority: input.flow.skb_priority,
+            flow: Flow::zero(),
+            base: Flow::zero(),
             wc: Wild::new(input.mute),
-            out: Output {
-                deps: Deps {
-                    snapshot: snap.version,
-                    bridges: SmallVec::from_buf([bridge.id]),
-                    ..Deps::default()
-                },
-                ..Output::default()
-            },
+            out: Output::default(),
             action_bytes: 0,
             packet: input.packet,
             live: input.live || input.packet.is_some(),
@@ -215,7 +203,15 @@ impl<'a> Ctx<'a> {
             stack: Vec::new(),
             error: None,
             ingress: None,
-        }
+        };
+        ctx.flow = *input.flow;
+        ctx.flow.actset_output = U32::new(OfPort::UNSET.0.into());
+        ctx.base = ctx.flow;
+        // The datapath does not keep tunnel metadata unless they are set again.
+        ctx.base.tunnel = Flow::zero().tunnel;
+        ctx.out.deps.snapshot = snap.version;
+        ctx.out.deps.bridges.push(bridge.id);
+        ctx
     }
 
     // ---- bridges, ports

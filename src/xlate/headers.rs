@@ -108,13 +108,10 @@ pub(crate) fn mpls_count(flow: &Flow, wc: Option<&mut Wild>) -> usize {
 
 /// Labels, from the innermost, that two stacks share.
 pub(crate) fn mpls_common(a: &Flow, a_n: usize, b: &Flow, b_n: usize) -> usize {
-    let inner_first =
-        |f: &Flow, n: usize| f.mpls_lse[..n].iter().rev().copied().collect::<Vec<_>>();
-    inner_first(a, a_n)
-        .into_iter()
-        .zip(inner_first(b, b_n))
-        .take_while(|(a, b)| a == b)
-        .count()
+    let (a, b) = (&a.mpls_lse[..a_n], &b.mpls_lse[..b_n]);
+    // The innermost first.
+    let pairs = a.iter().rev().zip(b.iter().rev());
+    pairs.take_while(|(a, b)| a == b).count()
 }
 
 /// Pushes a label in front of the `n` (fewer than the maximum) there are. The first label takes its class

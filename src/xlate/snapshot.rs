@@ -11,7 +11,7 @@ use base::sync::{Arc, Counter, RwLock};
 use flow::{OdpPort, OfPort};
 use l2::MacTable;
 use odp::Features;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// A bridge's uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -23,9 +23,9 @@ pub struct Snapshot {
     /// Grows with every published snapshot.
     pub version: u64,
     /// Bridges.
-    pub bridges: HashMap<BridgeId, Arc<XBridge>>,
+    pub bridges: BTreeMap<BridgeId, Arc<XBridge>>,
     /// Who owns a datapath port. Tunnel ports that share a datapath port are not in here.
-    pub by_odp: HashMap<OdpPort, (BridgeId, OfPort)>,
+    pub by_odp: BTreeMap<OdpPort, (BridgeId, OfPort)>,
     /// What the datapath can do.
     pub features: Features,
     /// Frozen translations.
@@ -40,8 +40,8 @@ impl Snapshot {
     pub fn new(features: Features, recirc: Arc<RecircTable>) -> Self {
         Self {
             version: 0,
-            bridges: HashMap::new(),
-            by_odp: HashMap::new(),
+            bridges: BTreeMap::new(),
+            by_odp: BTreeMap::new(),
             features,
             recirc,
             ct_timeouts: BTreeMap::new(),

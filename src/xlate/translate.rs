@@ -16,6 +16,7 @@ use base::sync::Arc;
 use flow::{Flow, OdpPort, OfPort, TunnelKey, Vlan};
 use odp::{Action, DropReason, SlowReason};
 use openflow::{Act, Acts};
+use std::mem::take;
 use wire::{EthAddr, U16, U32};
 
 /// More outputs than this in one flow are made in userspace: the kernel's default limit on packets queued
@@ -53,7 +54,7 @@ pub fn translate<'a>(snap: &'a Snapshot, input: Input<'a>) -> Output {
             t.finish(&flow, &shown);
         }
     }
-    finish(ctx, upcall)
+    finish(&mut ctx, upcall)
 }
 
 fn failed(flow: &Flow, error: XlateError) -> Output {
@@ -295,7 +296,7 @@ fn unmap_tunnel_options(ctx: &mut Ctx<'_>) {
     ctx.wc.map_tunnel(|mask| table.mask_to_raw(&raw, mask));
 }
 
-fn finish(mut ctx: Ctx<'_>, upcall: &Flow) -> Output {
+fn finish(ctx: &mut Ctx<'_>, upcall: &Flow) -> Output {
     let unasked = ctx.wc.mask().0.vlans[0].tci.get() == 0;
     ctx.wc.reveal();
     ctx.unmark_meaningless();
@@ -304,9 +305,7 @@ fn finish(mut ctx: Ctx<'_>, upcall: &Flow) -> Output {
         ctx.slow(SlowReason::ACTION);
     }
     let (error, explicit) = (ctx.error, ctx.snap.features.explicit_drop_action);
-    let mut out = ctx.out;
-    out.sites = ctx.wc.sites();
-    out.wildcards = ctx.wc.into_mask();
+    let out = &mut ctx.out;
     if error.is_some() {
         // What failed drops, whole.
         out.slow = SlowReason::default();
@@ -324,8 +323,20 @@ fn finish(mut ctx: Ctx<'_>, upcall: &Flow) -> Output {
             out.actions.push(Action::Drop(reason));
         }
     }
-    out.error = reported(error);
-    out
+    // Part by part: as a whole it is large.
+    Output {
+        actions: take(&mut out.actions),
+        wildcards: *ctx.wc.mask(),
+        slow: out.slow,
+        effects: take(&mut out.effects),
+        events: take(&mut out.events),
+        deps: take(&mut out.deps),
+        error: reported(error),
+        drop: out.drop,
+        recircs: take(&mut out.recircs),
+        sites: ctx.wc.sites(),
+        avoid_caching: out.avoid_caching,
+    }
 }
 
 /// Errors that are failures of translation: all but two.

@@ -256,8 +256,4 @@ impl Wild {
             self.mask.union(&hidden);
         }
     }
-    /// Takes the result.
-    pub(crate) fn into_mask(self) -> Mask {
-        self.mask
-    }
 }

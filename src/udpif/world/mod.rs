@@ -32,6 +32,7 @@ use odp::{Action, Actions, DropReason, FlowStats, SlowReason, Userspace, Userspa
 use ofproto::{Ofproto, Rule};
 use share::SharedEffects;
 use std::collections::HashMap;
+use std::mem::take;
 use xlate::{BridgeId, Input, Output, ReceiveError, Snapshot, XlateError};
 
 /// OpenFlow's number of the meter for packets that go to userspace (`OFPM_SLOWPATH`).
@@ -251,11 +252,11 @@ impl Translator for World {
         let mut input = Input::new(at.bridge, &flow, ask.now);
         input.packet = ask.frame.map(packet::Frame::data);
         input.live = ask.live;
-        let out = xlate::translate(snapshot, input);
+        let mut out = xlate::translate(snapshot, input);
         if ask.live {
             explain(snapshot, &flow, at, &out, ask.now);
         }
-        Ok(self.finish(snapshot, ask, at, out))
+        Ok(self.finish(snapshot, ask, at, &mut out))
     }
 
     fn learn(&self, translation: &Translation<Effects>, ask: &Ask<'_>) {
@@ -434,13 +435,12 @@ impl World {
         snapshot: &Snapshot,
         ask: &Ask<'_>,
         at: Entry,
-        out: Output,
+        out: &mut Output,
     ) -> Translation<Effects> {
-        let mut mask = out.wildcards;
-        normalize(&mut mask);
+        normalize(&mut out.wildcards);
         let odp = OdpPort(ask.key.in_port.get());
         let deps = facts::deps_of(&out.deps, odp, at.in_port);
-        let mut recircs = out.recircs;
+        let mut recircs = take(&mut out.recircs);
         let mut cacheable = !out.avoid_caching;
         match ask.key.recirc_id.get() {
             0 => {}
@@ -460,12 +460,12 @@ impl World {
             needs_help: out.slow.has(SlowReason::ACTION),
             actions,
             install,
-            mask: self.parts().new_mask(&mask),
+            mask: self.parts().new_mask(&out.wildcards),
             cacheable,
             unowned: false,
             effects: self.shared.share(NewEffects {
-                list: out.effects,
-                events: out.events,
+                list: take(&mut out.effects),
+                events: take(&mut out.events),
                 recircs,
             }),
             deps,
