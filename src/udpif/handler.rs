@@ -14,7 +14,7 @@
 use crate::core::Core;
 use crate::credits::Credits;
 use crate::packed::PackedFlow;
-use crate::shard::Insert;
+use crate::shard::{Insert, Slot};
 use crate::state::UkeyState;
 use crate::translator::{Ask, Translation, Translator};
 use crate::ukey::{NewUkey, Ukey, UkeyId};
@@ -36,8 +36,8 @@ pub const BATCH_MAX: usize = 64;
 /// What an operation of a batch was for.
 #[derive(Debug)]
 enum Purpose<E> {
-    /// To install this ukey's flow.
-    Install(UkeyId),
+    /// To install the flow of this ukey, which was put there.
+    Install(UkeyId, Slot),
     /// To install again a flow that the datapath had lost.
     Reinstall(UkeyId),
     /// To release packets, to be credited here.
@@ -151,6 +151,7 @@ impl<T: Translator> Sent<'_, T> {
 pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) -> Option<Sent<'_, T>> {
     let n = upcalls.len();
     core.counters.upcalls.add_shared(n as u64);
+    touch(&upcalls);
     let mut batch = Batch {
         core,
         now: core.clock.now(),
@@ -179,6 +180,12 @@ pub(crate) fn handle<T: Translator>(core: &Core<T>, upcalls: Vec<Upcall>) -> Opt
         }
     }
     batch.send()
+}
+
+/// Fetches the keys of a batch, which other cores have just written: the waiting is done for all at once.
+fn touch(upcalls: &[Upcall]) {
+    let lines = upcalls.iter().flat_map(|u| u.key.lines());
+    std::hint::black_box(lines.fold(0, |all, line| all ^ line[0]));
 }
 
 impl<'a, T: Translator> Batch<'a, T> {
@@ -307,10 +314,10 @@ impl<'a, T: Translator> Batch<'a, T> {
             (outcome, lost_flow(s, outcome, upcall.raised))
         });
         let purpose = match outcome {
-            Insert::New(_) => Purpose::Install(id),
-            Insert::Replaced(_) => {
+            Insert::New(slot) => Purpose::Install(id, slot),
+            Insert::Replaced(slot) => {
                 core.counters.upcall_ukey_replace.add_shared(1);
-                Purpose::Install(id)
+                Purpose::Install(id, slot)
             }
             Insert::Known(_) if lost => Purpose::Reinstall(id),
             Insert::Known(_) => {
@@ -424,8 +431,8 @@ fn finish<T: Translator>(
     credits: &mut Credits<T::Effects>,
 ) {
     match done {
-        (Op::FlowPut(put), Purpose::Install(id)) => match put.result {
-            Ok(_) => installed(core, &id, now),
+        (Op::FlowPut(put), Purpose::Install(id, slot)) => match put.result {
+            Ok(_) => installed(core, (&id, slot), now),
             Err(_) => refused(core, &id),
         },
         (Op::FlowPut(put), Purpose::Reinstall(id)) => {
@@ -449,9 +456,10 @@ fn finish<T: Translator>(
     }
 }
 
-fn installed<T: Translator>(core: &Core<T>, id: &UkeyId, now: Nanos) {
+fn installed<T: Translator>(core: &Core<T>, (id, slot): (&UkeyId, Slot), now: Nanos) {
     core.counters.installed.add_shared(1);
-    let stale = core.map.with_ukey(id, |shard, slot| {
+    let stale = core.map.with_id(id, |shard| {
+        let slot = shard.find_at(slot, id)?;
         let ukey = shard.get_mut(slot)?;
         ukey.confirmed.get_or_insert(now);
         let (visible, stale) = (ukey.state() == UkeyState::Visible, ukey.stale);

@@ -77,6 +77,14 @@ impl<E> Shard<E> {
             .find(id.hash(), |&s| ukeys[s as usize].id == *id)
             .copied()
     }
+    /// The place of a ukey that was last seen in this slot.
+    #[must_use]
+    pub fn find_at(&self, slot: Slot, id: &UkeyId) -> Option<Slot> {
+        match self.get(slot) {
+            Some(ukey) if ukey.id == *id => Some(slot),
+            _ => self.find(id),
+        }
+    }
     /// The ukey in a slot.
     #[must_use]
     pub fn get(&self, slot: Slot) -> Option<&Ukey<E>> {
