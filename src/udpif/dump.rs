@@ -7,6 +7,7 @@
 use crate::core::Core;
 use crate::credits::Credits;
 use crate::limit::AgeHistogram;
+use crate::map::{SHARDS, UkeyMap};
 use crate::packed::PackedFlow;
 use crate::reason::DelReason;
 use crate::revalidate::Ops;
@@ -20,8 +21,11 @@ use base::sync::{AtomicI64, Ordering};
 use dpif::{DpifError, FlowDel, FlowDump, FlowGet, FlowInfo, Op};
 use odp::{Action, FlowStats};
 
-/// Flows taken from a dump at once.
-const CHUNK: usize = 50;
+/// Flows taken from a dump at once: some of each shard, so that a lock is taken, and memory waited for, once for
+/// several ukeys.
+const CHUNK: usize = 2048;
+/// Flows removed at once.
+const PURGE_CHUNK: usize = 50;
 /// Dumps in a row that do not show a flow before it is believed to be gone.
 pub const MISSED_MAX: u8 = 3;
 
@@ -69,21 +73,26 @@ pub(crate) fn dump<'a, T: Translator>(
     let mut tally = Tally::default();
     let mut cursor = dump.thread();
     let mut flows = Vec::with_capacity(CHUNK);
+    let (mut order, mut slots) = (Vec::with_capacity(CHUNK), Vec::new());
     loop {
         let more = cursor.next(&mut flows, CHUNK);
         let now = core.clock.now();
-        for info in &flows {
-            let id = UkeyId {
-                ufid: info.ufid,
-                pmd: info.pmd,
-            };
-            let known = core.map.with_ukey(&id, |shard, slot| {
-                look(core, terms, now, shard, slot, &info.stats, &mut tally);
-                Some(())
+        by_shard(&flows, &mut order);
+        for group in order.chunk_by(|a, b| a.0 == b.0) {
+            let (shard, infos) = (group[0].0, || {
+                group.iter().map(|&(_, i)| &flows[i as usize])
             });
-            if known.is_none() {
-                tally.foreign.push(info.clone());
-            }
+            core.map.with(shard.into(), |s| {
+                slots.clear();
+                slots.extend(infos().map(|info| s.find(&id_of(info))));
+                s.touch(slots.iter().flatten());
+                for (info, slot) in infos().zip(&slots) {
+                    match slot {
+                        Some(slot) => look(core, terms, now, s, *slot, &info.stats, &mut tally),
+                        None => tally.foreign.push(info.clone()),
+                    }
+                }
+            });
         }
         tally.credits.pay(core);
         for info in std::mem::take(&mut tally.foreign) {
@@ -93,6 +102,34 @@ pub(crate) fn dump<'a, T: Translator>(
         if !more {
             return tally;
         }
+    }
+}
+
+fn id_of(info: &FlowInfo) -> UkeyId {
+    UkeyId {
+        ufid: info.ufid,
+        pmd: info.pmd,
+    }
+}
+
+/// Puts the places of flows, with the shard of each, in the order of the shards: those of one shard stay in theirs.
+fn by_shard(flows: &[FlowInfo], order: &mut Vec<(u16, u32)>) {
+    const _: () = assert!(SHARDS <= 1 << 16 && CHUNK <= 1 << 20);
+    let shard = |info: &FlowInfo| UkeyMap::<()>::shard_of(&id_of(info));
+    let mut starts = [0u32; SHARDS + 1];
+    for info in flows {
+        starts[shard(info) + 1] += 1;
+    }
+    for s in 1..SHARDS {
+        starts[s] += starts[s - 1];
+    }
+    order.clear();
+    order.resize(flows.len(), (0, 0));
+    #[expect(clippy::cast_possible_truncation, reason = "both are small, see above")]
+    for (i, info) in flows.iter().enumerate() {
+        let shard = shard(info);
+        order[starts[shard] as usize] = (shard as u16, i as u32);
+        starts[shard] += 1;
     }
 }
 
@@ -164,10 +201,7 @@ fn look<T: Translator>(
 /// ukey and is looked at like any other; one whose recirculation nobody can continue is removed.
 fn adopt<T: Translator>(core: &Core<T>, terms: &Terms, info: &FlowInfo, now: Nanos) {
     core.counters.dumped_foreign_flow.add_shared(1);
-    let id = UkeyId {
-        ufid: info.ufid,
-        pmd: info.pmd,
-    };
+    let id = id_of(info);
     let mut ops = [Op::FlowGet(FlowGet {
         ufid: id.ufid,
         pmd: Some(id.pmd),
@@ -302,7 +336,7 @@ pub(crate) fn purge<T: Translator>(core: &Core<T>, shard: usize, reason: DelReas
         }
         ids
     });
-    for chunk in ids.chunks(CHUNK) {
+    for chunk in ids.chunks(PURGE_CHUNK) {
         for &id in chunk {
             ops.delete(id, reason, None);
         }
@@ -313,4 +347,36 @@ pub(crate) fn purge<T: Translator>(core: &Core<T>, shard: usize, reason: DelReas
             s.remove(slot);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::sync::Arc;
+    use dpif::PmdId;
+    use odp::Ufid;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The twin sorts.
+        #[test]
+        fn flows_are_grouped_by_shard_in_their_order(ufids in prop::collection::vec(any::<u128>(), 0..300)) {
+            let info = |&n: &u128| FlowInfo {
+                ufid: Ufid(n),
+                key: Arc::new(flow::Flow::zero()),
+                mask: Arc::default(),
+                actions: Arc::default(),
+                stats: FlowStats::default(),
+                pmd: PmdId(0),
+                dp_extra: None,
+            };
+            let flows: Vec<FlowInfo> = ufids.iter().map(info).collect();
+            let mut order = Vec::new();
+            by_shard(&flows, &mut order);
+            let shard = |f: &FlowInfo| UkeyMap::<()>::shard_of(&id_of(f)) as u16;
+            let mut want: Vec<(u16, u32)> = flows.iter().map(shard).zip(0..).collect();
+            want.sort_by_key(|(shard, _)| *shard);
+            prop_assert_eq!(order, want);
+        }
+    }
 }

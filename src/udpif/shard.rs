@@ -95,8 +95,9 @@ impl<E> Shard<E> {
         self.ukeys.get_mut(slot as usize).map(|u| &mut **u)
     }
     /// Fetches ukeys that are going to be looked at, so that the waiting for memory is done for all at once.
-    pub fn touch(&self, slots: &[Slot]) {
-        let words = slots.iter().filter_map(|&s| self.get(s)).map(Ukey::touch);
+    pub fn touch<'s>(&self, slots: impl IntoIterator<Item = &'s Slot>) {
+        let ukeys = slots.into_iter().filter_map(|&s| self.get(s));
+        let words = ukeys.map(Ukey::touch);
         std::hint::black_box(words.fold(0, |all, w| all ^ w));
     }
     /// Every slot in use.

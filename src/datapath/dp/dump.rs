@@ -6,8 +6,10 @@
 use super::Datapath;
 use super::operate::describe;
 use crate::pmd::PmdHandle;
+use crate::table::DpFlow;
 use base::sync::{Arc, Mutex, lock};
 use dpif::{FlowDump, FlowDumpThread, FlowInfo, FlowSelect};
+use odp::FlowStats;
 
 /// A dump under way.
 #[derive(Debug)]
@@ -59,12 +61,12 @@ impl Dump {
 
 impl FlowDump for Dump {
     fn thread(&self) -> Box<dyn FlowDumpThread + '_> {
-        Box::new(Cursor(self))
+        Box::new(Cursor(self, Vec::new()))
     }
 }
 
 #[derive(Debug)]
-struct Cursor<'a>(&'a Dump);
+struct Cursor<'a>(&'a Dump, Vec<(Arc<DpFlow>, FlowStats)>);
 
 impl FlowDumpThread for Cursor<'_> {
     fn next(&mut self, out: &mut Vec<FlowInfo>, max: usize) -> bool {
@@ -74,8 +76,17 @@ impl FlowDumpThread for Cursor<'_> {
                 return !out.is_empty();
             };
             let list = &pmd.shared.list;
-            let flows = slots.filter_map(|slot| list.get(slot));
-            out.extend(flows.map(|f| describe(&f, (pmd.shared.id, list), self.0.terse)));
+            self.1.clear();
+            self.1.extend(slots.filter_map(|slot| {
+                let flow = list.get(slot)?;
+                Some((flow, FlowStats::default()))
+            }));
+            // By itself, so that memory is waited for once for many flows.
+            for (flow, stats) in &mut self.1 {
+                *stats = flow.stats(list);
+            }
+            let flows = self.1.drain(..);
+            out.extend(flows.map(|(f, stats)| describe(&f, stats, pmd.shared.id, self.0.terse)));
         }
         true
     }

@@ -8,8 +8,8 @@ use super::Datapath;
 use crate::actions::Deed;
 use crate::mailbox::Reply;
 use crate::pmd::{Answer, Answers, Job, PmdHandle, PmdShared};
+use crate::table::DpFlow;
 use crate::table::mask::MaskInfo;
-use crate::table::{DpFlow, FlowList};
 use base::sync::Arc;
 use dpif::{DpifError, Execute, FlowInfo, FlowPut, Op, PmdId};
 use flow::{Flow, Mask};
@@ -383,7 +383,7 @@ fn merge(op: &mut Op, answer: Answer, first: bool, pmd: &PmdShared) {
         (Op::FlowDel(del), Answer::Stats(s)) => merge_stats(&mut del.result, s, first, false),
         (Op::Resume(r), Answer::Stats(s)) => merge_stats(&mut r.result, s, first, false),
         (Op::FlowGet(get), Answer::Flow(flow)) => {
-            let new = flow.map(|f| describe(&f, (pmd.id, &pmd.list), false));
+            let new = flow.map(|f| describe(&f, f.stats(&pmd.list), pmd.id, false));
             match (&mut get.result, new) {
                 (Ok(have), Ok(more)) if !first => sum(&mut have.stats, &more.stats),
                 (Ok(_), Err(_)) if !first => {}
@@ -395,7 +395,7 @@ fn merge(op: &mut Op, answer: Answer, first: bool, pmd: &PmdShared) {
 }
 
 /// A flow as control threads see it.
-pub(super) fn describe(flow: &DpFlow, (pmd, list): (PmdId, &FlowList), terse: bool) -> FlowInfo {
+pub(super) fn describe(flow: &DpFlow, stats: FlowStats, pmd: PmdId, terse: bool) -> FlowInfo {
     let nothing = nothing();
     let (key, mask, actions) = if terse {
         nothing
@@ -411,7 +411,7 @@ pub(super) fn describe(flow: &DpFlow, (pmd, list): (PmdId, &FlowList), terse: bo
         key,
         mask,
         actions,
-        stats: flow.stats(list),
+        stats,
         pmd,
         dp_extra: None,
     }
