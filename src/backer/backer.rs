@@ -209,11 +209,20 @@ impl Backer {
         if bridge.settings == settings {
             return Ok(());
         }
-        bridge.settings = bridge.apply(settings);
         let id = bridge.id;
+        // Clients come and go, and some want to see misses: that concerns only flows that miss.
+        let misses_only = BridgeSettings {
+            packet_in_on_miss: bridge.settings.packet_in_on_miss,
+            ..settings.clone()
+        } == bridge.settings;
+        bridge.settings = bridge.apply(settings);
         let changes = write(&bridge.macs).take_changes();
         self.udpif.post(facts::of_macs(id, &changes));
-        self.publish(&[Fact::Bridge(id), Fact::Untracked]);
+        if misses_only {
+            self.publish(&[Fact::Misses(id)]);
+        } else {
+            self.publish(&[Fact::Bridge(id), Fact::Untracked]);
+        }
         Ok(())
     }
 

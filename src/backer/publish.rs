@@ -49,7 +49,7 @@ impl Backer {
     pub(crate) fn publish(&mut self, changed: &[Fact]) {
         let p = &mut self.publisher;
         for fact in changed {
-            if let Fact::Bridge(bridge) | Fact::Port(bridge, _) = fact {
+            if let Fact::Bridge(bridge) | Fact::Port(bridge, _) | Fact::Misses(bridge) = fact {
                 p.dirty.insert(*bridge);
             }
         }

@@ -273,6 +273,10 @@ impl<'a, T: Translator> Revalidation<'a, T> {
                 ops.begin(core);
             }
         }
+        // The last ones do not wait for those of shards that may have none.
+        if ops.len() > 0 {
+            ops.begin(core);
+        }
     }
 
     /// Takes a ukey out to be translated, if it is to be.

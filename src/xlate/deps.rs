@@ -54,6 +54,8 @@ pub struct Deps {
     pub meters: Vec<(BridgeId, u32)>,
     /// Ports whose state mattered.
     pub ports: SmallVec<[(BridgeId, OfPort); 2]>,
+    /// Bridges whose wish to see packets that match no rule mattered.
+    pub misses: SmallVec<[BridgeId; 1]>,
     /// The outcome depends on something that is not tracked: translate again after any change.
     pub untracked: bool,
 }

@@ -155,7 +155,7 @@ impl Ctx<'_> {
         (found, table)
     }
 
-    fn wants_packet_in(&self, miss: TableMiss, in_port: OfPort) -> bool {
+    fn wants_packet_in(&mut self, miss: TableMiss, in_port: OfPort) -> bool {
         match miss {
             TableMiss::Continue | TableMiss::Controller => match self.port(in_port) {
                 Some(port) => !port.no_packet_in,
@@ -170,7 +170,13 @@ impl Ctx<'_> {
                     false
                 }
             },
-            TableMiss::Default => self.bridge.packet_in_on_miss,
+            TableMiss::Default => {
+                let (bridge, misses) = (self.bridge, &mut self.out.deps.misses);
+                if !misses.contains(&bridge.id) {
+                    misses.push(bridge.id);
+                }
+                bridge.packet_in_on_miss
+            }
             TableMiss::Drop => false,
         }
     }

@@ -150,6 +150,33 @@ fn vlans() {
 }
 
 #[test]
+fn who_wants_misses_concerns_flows_that_miss() {
+    let mut rig = Rig::new();
+    rig.bridge("br0", "p", 3);
+    rig.flow("br0", "in_port=1,actions=output:2");
+    assert_eq!(rig.ports_of("p1", &eth(1, 2)), ["p2"]);
+    let revalidations = |rig: &Rig| rig.backer.udpif().counters().revalidations.get();
+    let wants = |rig: &mut Rig, packet_in_on_miss| {
+        let settings = BridgeSettings {
+            packet_in_on_miss,
+            ..rig.backer.bridge("br0").expect("a bridge").settings.clone()
+        };
+        let set = rig.backer.bridge_set("br0", settings);
+        set.expect("a bridge");
+        rig.settle();
+    };
+    let before = revalidations(&rig);
+    wants(&mut rig, true);
+    wants(&mut rig, false);
+    assert_eq!(revalidations(&rig), before, "the flow hits a rule");
+    assert!(rig.ports_of("p3", &eth(3, 2)).is_empty());
+    wants(&mut rig, true);
+    assert_eq!(revalidations(&rig), before + 1);
+    wants(&mut rig, false);
+    assert_eq!(revalidations(&rig), before + 2);
+}
+
+#[test]
 fn rules_change_under_installed_flows() {
     let mut rig = Rig::new();
     rig.bridge("br0", "p", 4);

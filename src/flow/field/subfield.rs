@@ -151,15 +151,22 @@ impl Subfield {
         if dst.field.prereqs_ok(flow, wc.as_deref_mut())
             && self.field.prereqs_ok(flow, wc.as_deref_mut())
         {
-            if let Some(wc) = wc {
-                self.mask(wc, tun);
-                dst.mask(wc, tun);
-            }
             match (self.octets(), dst.octets()) {
                 (Some(from), Some(to)) if from.len() == to.len() => {
+                    if let Some(wc) = wc {
+                        let bits = wc.0.bytes_mut();
+                        bits[from.clone()].fill(0xff);
+                        bits[to.clone()].fill(0xff);
+                    }
                     flow.bytes_mut().copy_within(from, to.start);
                 }
-                _ => dst.write(flow, &self.read(flow, tun), tun),
+                _ => {
+                    if let Some(wc) = wc {
+                        self.mask(wc, tun);
+                        dst.mask(wc, tun);
+                    }
+                    dst.write(flow, &self.read(flow, tun), tun);
+                }
             }
         }
     }

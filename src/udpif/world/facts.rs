@@ -29,6 +29,8 @@ pub enum Fact {
     Bridge(BridgeId),
     /// Which bridge and port a datapath port belongs to.
     Odp(OdpPort),
+    /// Whether somebody wants the packets that match no rule.
+    Misses(BridgeId),
     /// Something that is not tracked.
     Untracked,
 }
@@ -50,6 +52,7 @@ impl Fact {
             Self::Bridge(b) => of(8, id(b), 0),
             Self::Odp(p) => DepKey::of(9, &[u64::from(p.0)]),
             Self::Untracked => DepKey::of(10, &[]),
+            Self::Misses(b) => of(11, id(b), 0),
         }
     }
 
@@ -139,6 +142,9 @@ pub fn deps_of(deps: &xlate::Deps, odp: OdpPort, in_port: OfPort) -> Deps {
     }
     for &b in &deps.bridges {
         add(Fact::Bridge(b), 0);
+    }
+    for &b in &deps.misses {
+        add(Fact::Misses(b), 0);
     }
     if deps.untracked {
         add(Fact::Untracked, 0);
@@ -260,6 +266,7 @@ mod tests {
             Fact::Port(b, OfPort(1)),
             Fact::Macs(b),
             Fact::Bridge(b),
+            Fact::Misses(b),
             Fact::Odp(OdpPort(1)),
             Fact::Mac(b, 1, EthAddr([0; 6])),
             Fact::Mac(b, 0, EthAddr([0, 0, 0, 0, 0, 1])),
