@@ -192,6 +192,7 @@ impl Backer {
         for iface in bridge.ifaces() {
             changed.push(Fact::Odp(iface.odp));
             self.detach(iface);
+            iface.say_deleted(name);
         }
         self.publish(&changed);
         for meter in lock(&bridge.ofproto).pipeline().meters.all() {

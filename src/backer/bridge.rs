@@ -191,6 +191,12 @@ impl Iface {
         &self.config.name
     }
 
+    /// Tells that it left its bridge.
+    pub(crate) fn say_deleted(&self, bridge: &str) {
+        let (name, number) = (self.name(), self.ofp.0);
+        tracing::info!(target: "bridge", "bridge {bridge}: deleted interface {name} on port {number}");
+    }
+
     fn image(&self) -> XPort {
         let mut x = XPort::new(self.ofp, self.odp, self.name());
         x.class = self.device.class().to_owned();

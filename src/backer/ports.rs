@@ -463,8 +463,7 @@ impl Backer {
         if let Ok(b) = self.bridge_mut(bridge) {
             b.numbers.release(iface.ofp, now);
         }
-        tracing::info!(target: "bridge",
-            "bridge {bridge}: deleted interface {} on port {}", iface.name(), iface.ofp.0);
+        iface.say_deleted(bridge);
         changed.any = true;
         changed.odp.push(iface.odp);
     }

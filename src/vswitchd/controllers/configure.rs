@@ -98,7 +98,10 @@ impl Conversation {
                 self.add_controller(target, now);
             }
         }
-        for (target, c) in old.iter().filter(|(t, _)| !wanted.contains_key(*t)) {
+        // Those of an unknown kind were never there.
+        let known = |t: &str| Address::parse(t, OPENFLOW_PORT, &crate::paths::rundir()).is_ok();
+        let removed = old.iter().filter(|(t, _)| !wanted.contains_key(*t));
+        for (target, c) in removed.filter(|(t, _)| known(t)) {
             let (bridge, kind) = (&self.bridge, c.kind_name(target));
             tracing::info!(target: "connmgr", "{bridge}: removed {kind} controller \"{target}\"");
         }
