@@ -171,8 +171,8 @@ pub(crate) fn let_go_of_terminal(chdir: bool) {
     }
 }
 
-/// Device and inode of our own pidfile: to open and close it would let go of the lock.
-static OWN: Mutex<Option<(u64, u64)>> = Mutex::new(None);
+/// Device and inode of pidfiles of our own: to open and close one would let go of its lock.
+static OWN: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
 
 fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
@@ -182,7 +182,7 @@ fn identity(meta: &Metadata) -> (u64, u64) {
 #[derive(Debug)]
 pub(crate) struct Pidfile {
     path: PathBuf,
-    _locked: File,
+    locked: File,
 }
 
 impl Pidfile {
@@ -211,25 +211,27 @@ impl Pidfile {
             .map_err(|e| fail(&e))?;
         writeln!(file, "{}", std::process::id()).map_err(|e| fail(&e))?;
         std::fs::rename(&temporary, path).map_err(|e| fail(&e))?;
-        *lock(&OWN) = file.metadata().as_ref().map(identity).ok();
+        lock(&OWN).extend(file.metadata().as_ref().map(identity));
         Ok(Self {
             path: path.to_owned(),
-            _locked: file,
+            locked: file,
         })
     }
 }
 
 impl Drop for Pidfile {
     fn drop(&mut self) {
+        if let Ok(meta) = self.locked.metadata() {
+            lock(&OWN).retain(|id| *id != identity(&meta));
+        }
         drop(std::fs::remove_file(&self.path));
-        *lock(&OWN) = None;
     }
 }
 
 /// The process that holds a pidfile; `None` when it is stale or missing.
 pub(crate) fn pidfile_owner(path: &Path) -> Option<u32> {
-    let own = *lock(&OWN);
-    if own.is_some() && own == std::fs::metadata(path).as_ref().map(identity).ok() {
+    let held = std::fs::metadata(path).is_ok_and(|m| lock(&OWN).contains(&identity(&m)));
+    if held {
         return Some(std::process::id());
     }
     let file = OpenOptions::new().write(true).read(true).open(path).ok()?;
