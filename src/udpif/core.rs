@@ -8,6 +8,7 @@ use crate::counters::Counters;
 use crate::deps::Pending;
 use crate::limit::Settings;
 use crate::map::UkeyMap;
+use crate::pace::Pace;
 use crate::packed::Shared;
 use crate::shard::{Shard, Slot as ShardSlot};
 use crate::state::UkeyState;
@@ -40,6 +41,8 @@ pub(crate) struct Core<T: Translator> {
     pub(crate) dump_ms: AtomicU64,
     /// When the last finished dump began.
     pub(crate) counted_until: AtomicU64,
+    /// Of the round at hand.
+    pub(crate) pace: Pace,
     pub(crate) max_flows: AtomicU64,
     pub(crate) avg_flows: AtomicU64,
     pub(crate) megaflows: AtomicBool,
@@ -66,6 +69,7 @@ impl<T: Translator> Core<T> {
             round: AtomicU64::new(0),
             dump_ms: AtomicU64::new(0),
             counted_until: AtomicU64::new(0),
+            pace: Pace::default(),
             max_flows: AtomicU64::new(0),
             avg_flows: AtomicU64::new(0),
             megaflows: AtomicBool::new(true),
@@ -108,6 +112,13 @@ impl<T: Translator> Core<T> {
             self.counters.credited_packets.add_shared(delta.n_packets);
             self.translator.credit(effects, delta);
         }
+    }
+
+    /// A worker of the round at hand has done a little more of it.
+    pub(crate) fn paced(&self) -> Nanos {
+        let now = self.clock.now();
+        self.pace.step(now);
+        now
     }
 
     /// The limit now.

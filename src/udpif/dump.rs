@@ -76,7 +76,7 @@ pub(crate) fn dump<'a, T: Translator>(
     let (mut order, mut slots) = (Vec::with_capacity(CHUNK), Vec::new());
     loop {
         let more = cursor.next(&mut flows, CHUNK);
-        let now = core.clock.now();
+        let now = core.paced();
         by_shard(&flows, &mut order);
         for group in order.chunk_by(|a, b| a.0 == b.0) {
             let (shard, infos) = (group[0].0, || {

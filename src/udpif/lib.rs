@@ -6,7 +6,7 @@
 //!   flows that rest on them.
 //! * [`deps`]: dependencies and changes.
 //! * [`revalidate`], [`dump`], [`round`]: what is translated again, deleted, counted.
-//! * [`limit`]: how many flows there may be and how long they live.
+//! * [`limit`]: how many flows there may be and how long they live; `pace`: how long a dump took for that.
 //! * [`reason`], [`counters`], `credits`, [`show`]: why, how often, in words.
 //! * [`threads`]: handlers and revalidators; in manual mode the caller does their work.
 //!
@@ -31,6 +31,7 @@ pub mod handler;
 mod index;
 pub mod limit;
 pub mod map;
+mod pace;
 pub mod packed;
 pub mod reason;
 pub mod revalidate;

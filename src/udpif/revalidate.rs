@@ -260,6 +260,7 @@ impl<'a, T: Translator> Revalidation<'a, T> {
             verify,
         };
         for chunk in slots.chunks(BATCH_MAX) {
+            core.paced();
             let mut claims = Vec::with_capacity(chunk.len());
             core.map.with(shard, |s| {
                 s.touch(chunk);

@@ -92,6 +92,7 @@ impl<T: Translator> Rounds<T> {
     pub(crate) fn begin(&self, held: &Held, full: bool) -> Plan<T::Probe> {
         let core = &self.core;
         let now = core.clock.now();
+        core.pace.begin(now);
         let settings = **core.settings.load();
         let number = full.then(|| {
             let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1; // pairs with request()
@@ -151,6 +152,7 @@ impl<T: Translator> Rounds<T> {
             phase(|| {
                 let mut ops = Ops::default();
                 for shard in UkeyMap::<T::Effects>::slice(me, n) {
+                    self.core.paced();
                     sweep(&self.core, terms, shard, &mut ops);
                 }
             });
@@ -165,8 +167,14 @@ impl<T: Translator> Rounds<T> {
         }
         let core = &self.core;
         held.ages = lock(&plan.ages).clone();
-        let ms = core.clock.now().since(plan.now).as_millis();
-        let ms = u64::try_from(ms).unwrap_or(u64::MAX).max(1);
+        let (ms, paused_ms) = core.pace.end(core.clock.now());
+        let ms = ms.max(1);
+        if paused_ms > 0 {
+            tracing::info!(
+                target: "ofproto_dpif_upcall",
+                "Nothing ran for {paused_ms}ms of a dump of flows, as if this process had been stopped"
+            );
+        }
         core.dump_ms.store(ms, Ordering::Relaxed);
         core.counted_until.store(plan.now.0, Ordering::Relaxed);
         let limit = core
