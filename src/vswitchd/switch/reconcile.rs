@@ -257,7 +257,12 @@ impl Switch {
                         if is_hopeless(&e) {
                             self.hopeless.insert(interface.clone());
                         }
-                        self.errors.insert(interface.clone(), error_column(&e));
+                        // Tools read the column; people read what a file's switch shows.
+                        let text = match self.database {
+                            Some(_) => error_column(&e),
+                            None => e.to_string(),
+                        };
+                        self.errors.insert(interface.clone(), text);
                     }
                 }
             }
