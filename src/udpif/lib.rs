@@ -18,7 +18,7 @@
 //! packet thread, and no lock of this room is held while a datapath operation waits for one.
 //!
 //! Limits: [`map::SHARDS`] shards; [`handler::BATCH_MAX`] upcalls in a batch; a ukey of an ordinary flow takes
-//! about 400 bytes; the number of ukeys is bounded by the flow limit ([`limit`]).
+//! about 300 bytes; the number of ukeys is bounded by the flow limit ([`limit`]).
 
 #![warn(clippy::wildcard_enum_match_arm)]
 

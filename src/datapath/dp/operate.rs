@@ -28,6 +28,8 @@ enum Route {
 struct Plan {
     jobs: Vec<Vec<Job>>,
     origin: Vec<Vec<usize>>,
+    /// Operations in all: nearly always all are for one thread.
+    n: usize,
     last: Last,
 }
 
@@ -53,6 +55,10 @@ struct Part {
 
 impl Plan {
     fn add(&mut self, pmd: usize, op: usize, job: Job) {
+        if self.jobs[pmd].is_empty() {
+            self.jobs[pmd].reserve(self.n - op);
+            self.origin[pmd].reserve(self.n - op);
+        }
         self.jobs[pmd].push(job);
         self.origin[pmd].push(op);
     }
@@ -84,6 +90,7 @@ impl Datapath {
         let mut plan = Plan {
             jobs: pmds.iter().map(|_| Vec::new()).collect(),
             origin: pmds.iter().map(|_| Vec::new()).collect(),
+            n: ops.len(),
             last: Last::default(),
         };
         for (i, op) in ops.iter_mut().enumerate() {
