@@ -8,6 +8,7 @@ use super::mask::{HashKey, MaskInfo};
 use super::plain::{self, Plain, PlainHash};
 use super::port::PortTable;
 use super::{Bits, NONE, each, first_n};
+use crate::limits::PORTS_MAX;
 use crate::pkts::Pkts;
 use crate::prefetch::prefetch;
 use flow::{Depth, Flow, LineSet};
@@ -99,7 +100,9 @@ impl Keys {
         for frame in &*pkts.frames {
             prefetch(frame.data());
         }
-        if table.plain && !pkts.sided && pkts.recirc_id == 0 {
+        // Plain keys do not say which port and pass they are of: the table must be for these alone.
+        let alone = pkts.in_port.0 < PORTS_MAX && pkts.recirc_id == 0;
+        if table.plain && alone && !pkts.sided {
             keys.read(table, pkts);
         }
         for i in each(first_n(pkts.len()) & !keys.are_plain) {

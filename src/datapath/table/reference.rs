@@ -318,3 +318,34 @@ fn prepared_masks_are_small() {
     assert!(size_of::<DpFlow>() <= 192, "{}", size_of::<DpFlow>());
     assert!(size_of::<MaskInfo>() <= 256);
 }
+
+#[test]
+fn ports_without_a_table_of_their_own_are_told_apart() {
+    let masks = Masks::default();
+    let mut tables = Tables::new(Arc::new(FlowList::default()), 7);
+    let mut m = Mask::empty();
+    m.0.in_port = U32::new(u32::MAX);
+    m.0.recirc_id = U32::new(u32::MAX);
+    m.0.nw_src = Ipv4([255; 4]);
+    let data = frame(&mut Rng::new(1));
+    let ports = [crate::limits::PORTS_MAX, crate::limits::PORTS_MAX + 1];
+    for port in ports {
+        let key = key_of(&data, port, 0);
+        let flow = flow_of(&masks, &key, &m, port.into());
+        tables.insert(flow, &key).unwrap();
+    }
+    let mut keys = Keys::new();
+    for port in ports {
+        let mut pkts = Pkts::new();
+        pkts.in_port = OdpPort(port);
+        pkts.push(Pkt {
+            frame: HeapPool::global().copy_from(&data),
+            layers: Layers::UNKNOWN,
+            side: None,
+        });
+        let Found::One(n) = tables.lookup(&mut pkts, &mut keys) else {
+            panic!("not found");
+        };
+        assert_eq!(tables.flows.get(n).unwrap().ufid.0, port.into());
+    }
+}

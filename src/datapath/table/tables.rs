@@ -1,9 +1,9 @@
 //! [`Tables`]: the flow tables of one packet thread, and the lookup of a batch in stages.
 //!
 //! Stages touch all packets before the next one begins, so that cache misses of different packets overlap:
-//! see whether all fit the [`Stencil`] of the last batch's flow; else extract; compare with the flow that all
-//! of the last batch hit, if there was one; hash all and ask for
-//! their cache lines; take candidates and ask for the flows' lines; verify; then subtable by subtable.
+//! see whether all fit the [`Stencil`] of the last batch's flow; else extract, or read off what is plain; compare
+//! with the flow that all of the last batch hit, if there was one; hash all and ask for their cache lines; take
+//! candidates and ask for the flows' lines; verify; then subtable by subtable.
 //! A port with a single subtable needs no cache: the subtable is as cheap.
 
 use super::cache::Cache;
