@@ -6,6 +6,7 @@
 //! * [`log`]: rate limits for log lines (the lines themselves go through `tracing`, whose `target`
 //!   is the Open vSwitch module name, e.g. `target: "ofproto_dpif_xlate"`).
 //! * [`pages`]: large arrays on large pages.
+//! * [`large`]: whether the kernel gave those.
 //! * [`poll`]: waiting for descriptors.
 //! * [`cpu`]: cores, pinning, NUMA nodes.
 //! * [`requires`]: what the build needs of the processor.
@@ -15,6 +16,7 @@
 pub mod clock;
 pub mod cpu;
 pub mod hash;
+pub mod large;
 pub mod log;
 pub mod pages;
 pub mod poll;

@@ -1,7 +1,8 @@
-//! Commands of our own: `ringway/show`, `ringway/drops`, `ringway/loop-times`.
+//! Commands of our own: `ringway/show`, `ringway/drops`, `ringway/loop-times`, `ringway/large-pages`.
 
 use crate::switch::Switch;
 use crate::unixctl::{Commands, Outcome};
+use base::large::LargePages;
 use flow::OdpNames;
 use std::fmt::Write;
 
@@ -9,6 +10,10 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
     commands.add("ringway/show", "", 0..=0, |s, _| Ok(show(s)));
     commands.add("ringway/drops", "", 0..=0, |s, _| drops(s));
     commands.add("ringway/loop-times", "[clear]", 0..=1, loop_times);
+    commands.add("ringway/large-pages", "", 0..=0, |_, _| {
+        let pages = LargePages::now().map_err(|e| format!("/proc/self/smaps: {e}"))?;
+        Ok(pages.to_string())
+    });
 }
 
 /// How long the turns of the main loop lasted since the start, or since they were cleared.
