@@ -122,7 +122,8 @@ class Dpdk(Cell):
 class Vhost(Cell):
     """Two vhost-user ports; testpmd's virtio-user ports, one for each, send on core 0 and count what comes back.
 
-    Bistable: two pollers fall into step on shared rings. Hence many short turns.
+    The figures go by what a cache line takes from one core to the other, which the host of a virtual machine changes
+    by the minute. Hence many short turns.
     """
     turns, length = 3, 0.5
 

@@ -4,6 +4,7 @@
 //! `scripts/bench-instructions`: with `COUNT=stage` only that one is run, a fixed number of times, and what is between
 //! the entry and the exit of [`measured`] is collected. `LIST=1` names the stages and what each handles at a time.
 
+mod afxdp;
 mod control;
 mod fast;
 #[path = "../null.rs"]
@@ -92,7 +93,13 @@ fn time(c: &mut Criterion, stage: &mut Stage) {
 }
 
 fn main() {
-    let makers: Vec<(&str, Maker)> = [fast::STAGES, control::STAGES, setup::STAGES].concat();
+    let makers: Vec<(&str, Maker)> = [
+        fast::STAGES,
+        afxdp::stages(),
+        control::STAGES,
+        setup::STAGES,
+    ]
+    .concat();
     if std::env::var_os("LIST").is_some() {
         makers.iter().for_each(|(name, _)| println!("{name}"));
         return;

@@ -10,7 +10,9 @@
 #![expect(unsafe_code, reason = "see UNSAFETY")]
 // UNSAFETY: memory comes from mmap, or from the allocator by layout, and is read as what zeroes are a value of.
 
+use crate::sync::{Mutex, lock};
 use std::alloc::Layout;
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use zerocopy::FromZeros;
@@ -20,6 +22,17 @@ pub const LARGE: usize = 2 << 20;
 
 /// `MADV_COLLAPSE` (Linux 6.1), which the C library does not name yet.
 const COLLAPSE: libc::c_int = 25;
+
+/// What the kernel shows the mappings as (from Linux 5.17 on, where it was built so). It also keeps them apart from others.
+const NAME: &std::ffi::CStr = c"ringway tables";
+
+/// All mappings: where they begin, and bytes.
+static MAPPED: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+
+/// Ranges of addresses that arrays of this kind have: first address and bytes.
+pub(crate) fn mapped() -> BTreeMap<usize, usize> {
+    lock(&MAPPED).clone()
+}
 
 /// When an array asks for large pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +121,17 @@ fn map<T>(layout: Layout) -> NonNull<T> {
     let at = raw.wrapping_add(front);
     unmap(raw, front);
     unmap(at.wrapping_add(bytes), LARGE - front);
+    // SAFETY: a name for the range that is left of the mapping just made; a kernel without such names refuses.
+    let _ = unsafe {
+        libc::prctl(
+            libc::PR_SET_VMA,
+            libc::PR_SET_VMA_ANON_NAME,
+            at,
+            bytes,
+            NAME.as_ptr(),
+        )
+    };
+    lock(&MAPPED).insert(at as usize, bytes);
     NonNull::new(at.cast()).unwrap_or_else(|| std::alloc::handle_alloc_error(layout))
 }
 
@@ -122,6 +146,7 @@ impl<T> Drop for Pages<T> {
     fn drop(&mut self) {
         let layout = layout::<T>(self.len);
         if self.mapped {
+            lock(&MAPPED).remove(&(self.at.as_ptr() as usize));
             unmap(self.at.as_ptr().cast(), layout.size());
         } else if layout.size() > 0 {
             // SAFETY: it came from the allocator with this layout.
