@@ -7,12 +7,13 @@ use crate::{Maker, Stage, Work};
 use base::clock::{Clock, Nanos};
 use base::sync::Arc;
 use flow::{OdpPort, OfPort};
+use odp::Features;
 use ofproto::Ofproto;
 use openflow::{FlowModCommand, Names, parse_flow_mod};
 use std::hint::black_box;
 use udpif::world::{Links, NoSink, World, facts};
 use udpif::{Ask, Settings, Threading, Translator, Udpif};
-use xlate::{BridgeId, BundleId, Features, Snapshot, XBridge, XBundle, XPort};
+use xlate::{BridgeId, BundleId, Snapshot, XBridge, XBundle, XPort};
 
 pub(crate) const STAGES: &[(&str, Maker)] = &[
     ("translate, 5-tuple moved", translate),
@@ -53,7 +54,13 @@ impl Switch {
                 XBundle::new(BundleId(u32::from(i)), &name, port),
             );
         }
-        let mut snapshot = Snapshot::new(Features::default(), Arc::default());
+        let mut snapshot = Snapshot::new(
+            Features {
+                explicit_drop_action: false,
+                ..Features::all()
+            },
+            Arc::default(),
+        );
         snapshot.insert(Arc::new(bridge));
         let clock = Clock::simulated(Nanos::from_millis(1_000_000));
         let world = World::new(clock.clone(), snapshot.clone(), Arc::new(NoSink));
