@@ -12,8 +12,9 @@ use std::time::Duration;
 
 /// How long a handler sleeps before it looks whether it should end, should a wake-up be lost.
 const HANDLER_SLEEP: Duration = Duration::from_millis(500);
-/// Rounds begin at least this far apart, so that a burst of changes is one round.
-const ROUND_GAP: Duration = Duration::from_millis(5);
+/// Between two rounds is as long a rest as the first took, but no longer than this: so a burst of changes becomes few
+/// rounds, revalidators take half a core at most, and where there are few flows a change is in force at once.
+const ROUND_GAP_NS: u64 = 5_000_000;
 
 /// Tells threads to end or to stand still.
 #[derive(Debug, Default)]
@@ -189,22 +190,24 @@ struct Team<T: Translator> {
 impl<T: Translator> Team<T> {
     fn lead(&self) {
         let core = &self.rounds.core;
-        let mut last_start = 0;
+        let mut rested = 0; // when the rest after the last round ends
         let mut due = 0; // when the next full round is due, real time: a stopped clock stops no dumps
-        while let Some(full) = self.wait_for_work(&mut due, last_start) {
+        while let Some(full) = self.wait_for_work(&mut due, rested) {
             let mut held = self.rounds.hold();
             if self.control.is_paused() {
                 continue; // paused while it waited for the lock
             }
-            last_start = monotonic_ns();
+            let start = monotonic_ns();
             if full {
-                due = last_start + core.settings.load().dump_interval_ms() * 1_000_000;
+                due = start + core.settings.load().dump_interval_ms() * 1_000_000;
             }
             let plan = Arc::new(self.rounds.begin(&held, full));
             *lock(&self.plan) = Some(plan.clone());
             self.barrier.wait();
             self.rounds.work(&plan, 0, self.n, &self.barrier);
             self.rounds.finish(&mut held, &plan);
+            let end = monotonic_ns();
+            rested = end + (end - start).min(ROUND_GAP_NS);
         }
         *lock(&self.plan) = None;
         self.barrier.wait();
@@ -221,7 +224,7 @@ impl<T: Translator> Team<T> {
     }
 
     /// Sleeps until a round is due: true for a full one. None when the threads are to end.
-    fn wait_for_work(&self, due: &mut u64, last_start: u64) -> Option<bool> {
+    fn wait_for_work(&self, due: &mut u64, rested: u64) -> Option<bool> {
         let core = &self.rounds.core;
         loop {
             let (moved, seen) = (self.control.moved.read(), core.pending.wake.read());
@@ -233,8 +236,7 @@ impl<T: Translator> Team<T> {
                 continue;
             }
             let now = monotonic_ns();
-            let gap =
-                (last_start + u64::try_from(ROUND_GAP.as_nanos()).unwrap_or(0)).saturating_sub(now);
+            let gap = rested.saturating_sub(now);
             let full = now >= *due || self.rounds.is_wanted();
             if full || core.pending.is_due() {
                 if gap == 0 {
