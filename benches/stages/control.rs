@@ -127,15 +127,10 @@ fn flow_mod() -> Stage {
 }
 
 /// A bridge of four ports and sixty-four rules.
-fn translate() -> Stage {
-    let mut switch = Ofproto::new("br0");
-    for i in 0..RUN {
-        let done = switch.flow_mod(mod_of(&line(i)), None, Nanos::ZERO);
-        assert!(done.is_ok(), "{done:?}");
-    }
-    let id = BridgeId(1);
+/// A snapshot with bridge `br0`, whose ports 1 to `n` have the same numbers in the datapath.
+pub(crate) fn one_bridge((id, n): (BridgeId, u16), switch: &Ofproto) -> Snapshot {
     let mut bridge = XBridge::new(id, "br0", switch.pipeline().clone());
-    for i in 1..=4u16 {
+    for i in 1..=n {
         let (name, port) = (format!("p{i}"), OfPort(i));
         bridge.add_port(
             XPort::new(port, OdpPort(u32::from(i)), &name),
@@ -150,6 +145,17 @@ fn translate() -> Stage {
         Arc::default(),
     );
     snapshot.insert(Arc::new(bridge));
+    snapshot
+}
+
+fn translate() -> Stage {
+    let mut switch = Ofproto::new("br0");
+    for i in 0..RUN {
+        let done = switch.flow_mod(mod_of(&line(i)), None, Nanos::ZERO);
+        assert!(done.is_ok(), "{done:?}");
+    }
+    let id = BridgeId(1);
+    let snapshot = one_bridge((id, 4), &switch);
     let flows: Vec<_> = (0..RUN).map(key).collect();
     let first = xlate::translate(&snapshot, Input::new(id, &flows[0], Nanos::ZERO));
     assert!(!first.actions.is_empty(), "{first:?}");

@@ -2,18 +2,17 @@
 //!
 //! A rule moves the 5-tuple into registers, so that each 5-tuple is a datapath flow of its own.
 
+use crate::control::one_bridge;
 use crate::null::{Bench, key};
 use crate::{Maker, Stage, Work};
 use base::clock::{Clock, Nanos};
 use base::sync::Arc;
-use flow::{OdpPort, OfPort};
-use odp::Features;
 use ofproto::Ofproto;
 use openflow::{FlowModCommand, Names, parse_flow_mod};
 use std::hint::black_box;
 use udpif::world::{Links, NoSink, World, facts};
 use udpif::{Ask, Settings, Threading, Translator, Udpif};
-use xlate::{BridgeId, BundleId, Snapshot, XBridge, XBundle, XPort};
+use xlate::BridgeId;
 
 pub(crate) const STAGES: &[(&str, Maker)] = &[
     ("translate, 5-tuple moved", translate),
@@ -46,22 +45,7 @@ impl Switch {
     fn new() -> Self {
         let bench = Bench::new(FLOWS);
         let ofproto = Ofproto::new("br0");
-        let mut bridge = XBridge::new(BRIDGE, "br0", ofproto.pipeline().clone());
-        for i in 1..=3u16 {
-            let (name, port) = (format!("p{i}"), OfPort(i));
-            bridge.add_port(
-                XPort::new(port, OdpPort(u32::from(i)), &name),
-                XBundle::new(BundleId(u32::from(i)), &name, port),
-            );
-        }
-        let mut snapshot = Snapshot::new(
-            Features {
-                explicit_drop_action: false,
-                ..Features::all()
-            },
-            Arc::default(),
-        );
-        snapshot.insert(Arc::new(bridge));
+        let snapshot = one_bridge((BRIDGE, 3), &ofproto);
         let clock = Clock::simulated(Nanos::from_millis(1_000_000));
         let world = World::new(clock.clone(), snapshot.clone(), Arc::new(NoSink));
         world.publish(Links {

@@ -253,14 +253,8 @@ impl Backer {
             })?;
         }
         let device = self.netdevs.open(&wanted.name, &class).map_err(|e| {
-            let why = match &e {
-                NetdevError::NoSuchClass { .. } => {
-                    "Address family not supported by protocol".to_owned()
-                }
-                other => other.to_string(),
-            };
             tracing::warn!(target: "bridge",
-                "could not open network device {} ({why})", wanted.name);
+                "could not open network device {} ({})", wanted.name, e.why());
             refuse(e)
         })?;
         let mut iface = Iface {

@@ -130,6 +130,14 @@ pub enum NetdevError {
 }
 
 impl NetdevError {
+    /// Why a device could not be opened, as Open vSwitch words it where it does.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self {
+            Self::NoSuchClass { .. } => "Address family not supported by protocol".to_owned(),
+            other => other.to_string(),
+        }
+    }
     /// The errno that Open vSwitch would give for it.
     #[must_use]
     pub fn errno(&self) -> i32 {

@@ -111,24 +111,28 @@ mod tests {
     use classifier::MiniMatch;
     use flow::{FieldId, Match};
 
+    fn install(of: &mut Ofproto, (table, priority): (u8, i32), m: &Match) {
+        let spec = RuleSpec {
+            table,
+            matching: MiniMatch::new(&m.flow, &m.mask),
+            priority,
+            cookie: 0,
+            idle_timeout: 0,
+            hard_timeout: 0,
+            importance: 0,
+            flags: openflow::FlowFlags::default(),
+            actions: Arc::default(),
+        };
+        of.install(spec, Nanos::ZERO);
+    }
+
     #[test]
     fn pieces_make_the_whole_text_whatever_their_size() {
         let mut of = Ofproto::new("br0");
         for n in 0..100_u8 {
             let mut m = Match::catchall();
             m.set_u64(FieldId::Reg(0), n.into());
-            let spec = RuleSpec {
-                table: n % 3 * 100,
-                matching: MiniMatch::new(&m.flow, &m.mask),
-                priority: 7,
-                cookie: 0,
-                idle_timeout: 0,
-                hard_timeout: 0,
-                importance: 0,
-                flags: openflow::FlowFlags::default(),
-                actions: Arc::default(),
-            };
-            of.install(spec, Nanos::ZERO);
+            install(&mut of, (n % 3 * 100, 7), &m);
         }
         let text = |budget| {
             let (mut at, mut out, mut pieces) = (of.flows_text(false), String::new(), 1);
@@ -158,18 +162,7 @@ table_id=254, duration=0s, n_packets=0, n_bytes=0, priority=0,reg0=0x3,actions=d
         let mut of = Ofproto::new("br0");
         let everything = Match::catchall();
         for (table, priority) in [(0, 0), (1, 32768), (2, 180_001)] {
-            let spec = RuleSpec {
-                table,
-                matching: MiniMatch::new(&everything.flow, &everything.mask),
-                priority,
-                cookie: 0,
-                idle_timeout: 0,
-                hard_timeout: 0,
-                importance: 0,
-                flags: openflow::FlowFlags::default(),
-                actions: Arc::default(),
-            };
-            of.install(spec, Nanos::ZERO);
+            install(&mut of, (table, priority), &everything);
         }
         let (mut at, mut out) = (of.flows_text(true), String::new());
         while of.more_text(&mut at, 9, Nanos::ZERO, &mut out) {}

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How long a handler sleeps before it looks whether it should end, should a wake-up be lost.
 const HANDLER_SLEEP: Duration = Duration::from_millis(500);
 /// Between two rounds is as long a rest as the first took, but no longer than this: so a burst of changes becomes few
-/// rounds, revalidators take half a core at most, and where there are few flows a change is in force at once.
+/// rounds, and where there are few flows a change is in force at once.
 const ROUND_GAP_NS: u64 = 5_000_000;
 
 /// Tells threads to end or to stand still.

@@ -436,10 +436,11 @@ fn error_column(e: &BackerError) -> String {
     else {
         return e.to_string();
     };
-    let why = match &**source {
-        NetdevError::BadConfig { text, .. } => return text.clone(),
-        NetdevError::NoSuchClass { .. } => "Address family not supported by protocol".to_owned(),
-        other => other.to_string(),
-    };
-    format!("could not open network device {interface} ({why})")
+    match &**source {
+        NetdevError::BadConfig { text, .. } => text.clone(),
+        other => format!(
+            "could not open network device {interface} ({})",
+            other.why()
+        ),
+    }
 }

@@ -191,12 +191,6 @@ pub(super) fn add(commands: &mut Commands<Switch>) {
     }
     add_files(commands);
     add_dumps(commands);
-    commands.add(
-        "dpctl/list-commands",
-        "",
-        0..=many,
-        |_, _| Ok(String::new()),
-    );
     let mut list = String::from("The available commands are:\n");
     for name in LISTED {
         let usage = commands.usage(name);
